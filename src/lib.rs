@@ -1,0 +1,4 @@
+//! Larder
+pub mod clock;
+pub mod error;
+pub mod model;

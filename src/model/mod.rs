@@ -1,0 +1,21 @@
+//! The words of the field as types that cannot be wrong once they exist.
+
+mod data_type;
+mod entity;
+mod fingerprint;
+mod id;
+mod name;
+mod outcome;
+mod span;
+mod time;
+mod view;
+
+pub use data_type::type_name;
+pub use entity::{EntityKey, KeyType, KeyValue};
+pub use fingerprint::Fingerprint;
+pub use id::BlockId;
+pub use name::{FeatureName, KeyName, ViewName};
+pub use outcome::{MissReason, Outcome};
+pub use span::Span;
+pub use time::{TimeRange, Timestamp};
+pub use view::{EVENT_TIME, Feature, FeatureView, FeatureViewBuilder, JoinKey};
