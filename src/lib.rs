@@ -1,4 +1,5 @@
 //! Larder
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod model;

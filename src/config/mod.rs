@@ -1,0 +1,9 @@
+//! Settings: data with defaults, read from a file, the environment or the builder.
+
+mod load;
+mod settings;
+
+pub use load::{default_cache_dir, load, load_from};
+pub use settings::{
+    ComputeSettings, DiskSettings, Durability, ManifestSettings, MemorySettings, Settings, SloSettings,
+};
