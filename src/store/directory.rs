@@ -1,0 +1,358 @@
+//! The cache directory as a whole.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use twox_hash::XxHash3_64;
+
+use super::files::{self, FoundFile, Publish, make_private};
+use super::generations::{Generation, Generations, Slots};
+use super::layout::{
+    BLOCKS, GENERATIONS, LOCKS, PathIdentity, QUARANTINE, TMP, block_path, entity_directories, identity_of, view_path,
+};
+use super::locks::{Locks, StripeGuard};
+use super::staging::{Staging, sweep};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{BlockId, EntityKey, ViewName};
+
+/// An opened cache directory. Only its owner may read it; any number of processes may share it.
+pub struct CacheDir {
+    root: PathBuf,
+    publish: Publish,
+    process: String,
+    locks: Locks,
+    // Swapped when somebody deletes the file, so that this process joins the others again.
+    generations: ArcSwap<Generations>,
+    staging: Mutex<Option<Staging>>,
+}
+
+impl CacheDir {
+    /// Opens `root`, making it with mode 0700 where there is none.
+    ///
+    /// A directory on a read-only disk opens too: hits are served from it, and publishing fails.
+    ///
+    /// # Errors
+    /// `Unavailable` where it is a file, cannot be made, or belongs to another user; `Invalid` where
+    /// it holds other things than a cache.
+    pub fn open(root: &Path, publish: Publish, process: &str) -> Result<Self> {
+        let root = std::path::absolute(root).map_err(|error| unavailable("find", root, error))?;
+        check_root(&root)?;
+        for below in [BLOCKS, TMP, LOCKS, QUARANTINE] {
+            let path = root.join(below);
+            make_private(&path).map_err(|error| unavailable("make the directory", &path, error))?;
+        }
+        let generations = map_generations(&root)?;
+        Ok(Self {
+            locks: Locks::new(&root.join(LOCKS)),
+            root,
+            publish,
+            process: process.to_owned(),
+            generations: ArcSwap::from_pointee(generations),
+            staging: Mutex::default(),
+        })
+    }
+
+    /// The directory itself, as an absolute path.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Reads a block's file; `None` where there is none. One `open`, no question to anybody.
+    ///
+    /// # Errors
+    /// `Unavailable` where it is there and cannot be read.
+    pub fn read(&self, id: &BlockId) -> Result<Option<Bytes>> {
+        self.read_path(&block_path(id))
+    }
+
+    /// Reads a file below the cache directory; `None` where there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` where it is there and cannot be read.
+    pub fn read_path(&self, path: &Path) -> Result<Option<Bytes>> {
+        let path = self.root.join(path);
+        files::read(&path).map_err(|error| unavailable("read", &path, error))
+    }
+
+    /// Puts a block's file in its place, unless `generation` is no longer the present one.
+    ///
+    /// Returns whether it was published. Atomic: a reader sees the old file, none, or the new one.
+    ///
+    /// # Errors
+    /// `Unavailable` where the file cannot be written; nothing is left behind then.
+    pub fn publish(&self, id: &BlockId, bytes: &[u8], generation: Generation) -> Result<bool> {
+        let target = self.root.join(block_path(id));
+        let failed = |error| unavailable("publish", &target, error);
+        let part = self.part().map_err(failed)?;
+        let published = self.write_and_rename(&part, &target, id, bytes, generation);
+        if !matches!(published, Ok(true)) {
+            let _ = files::remove(&part);
+        }
+        published.map_err(failed)
+    }
+
+    fn write_and_rename(
+        &self,
+        part: &Path,
+        target: &Path,
+        id: &BlockId,
+        bytes: &[u8],
+        generation: Generation,
+    ) -> io::Result<bool> {
+        files::write_part(part, bytes, self.publish)?;
+        let slots = self.slots(&id.view, &id.entity);
+        let made_directories = {
+            // Checked and renamed under one lock, which `invalidate` takes too: a compute that began
+            // before an invalidation must not put its values back after it.
+            let _lock = self.locking(|| self.locks.publish(publish_stripe(&id.view)))?;
+            if self.generation(slots) != generation {
+                return Ok(false);
+            }
+            files::rename(part, target)?
+        };
+        match (self.publish, target.parent()) {
+            (Publish::Durable, Some(parent)) => files::sync_published(parent, &self.root, made_directories)?,
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    /// Waits until no other process computes for the block's entity, at most `timeout`; `None` after it.
+    ///
+    /// # Errors
+    /// `Unavailable` where the lock file cannot be used.
+    pub fn lock_compute(&self, id: &BlockId, timeout: Duration) -> Result<Option<StripeGuard<'_>>> {
+        self.locking(|| self.locks.compute(compute_stripe(id), timeout))
+            .map_err(|error| unavailable("lock a file in", &self.root.join(LOCKS), error))
+    }
+
+    /// Whether any process computes for the block's entity.
+    pub fn is_computing(&self, id: &BlockId) -> bool {
+        self.locks.is_computing(compute_stripe(id))
+    }
+
+    /// The counters that cover an entity of a view.
+    pub fn slots(&self, view: &ViewName, entity: &EntityKey) -> Slots {
+        Slots::of(view, &entity_directories(entity).join("/"))
+    }
+
+    /// The present generation of those counters.
+    pub fn generation(&self, slots: Slots) -> Generation {
+        self.generations.load().now(slots)
+    }
+
+    /// Removes those blocks of one entity, or of a whole view, for which `goes` says so, in every
+    /// version of the view, and makes every copy in any process's memory old.
+    ///
+    /// When this returns, no process serves the removed blocks, no compute that began before can
+    /// publish them, and a crash of the machine does not bring them back. Returns their paths.
+    ///
+    /// # Errors
+    /// `Unavailable` where a file cannot be removed: the invalidation is not done, repeat it.
+    pub fn invalidate(
+        &self,
+        view: &ViewName,
+        entity: Option<&EntityKey>,
+        mut goes: impl FnMut(&FoundFile, &PathIdentity) -> bool,
+    ) -> Result<Vec<(PathBuf, PathIdentity)>> {
+        let failed = |error| unavailable("invalidate blocks in", &self.root, error);
+        self.raise_under_lock(view, entity).map_err(failed)?;
+        let mut found = Vec::new();
+        for directory in self.directories_of(view, entity).map_err(failed)? {
+            let mut visit = |file: FoundFile| match identity_of(&file.path) {
+                Some(identity) if goes(&file, &identity) => found.push((file.path, identity)),
+                _ => {}
+            };
+            files::list(&self.root, &directory, &mut visit).map_err(failed)?;
+        }
+        for (path, _) in &found {
+            self.remove_synced(path).map_err(failed)?;
+        }
+        // A second time: between the first and the removal somebody may have loaded a file that now is gone.
+        self.raise_under_lock(view, entity).map_err(failed)?;
+        Ok(found)
+    }
+
+    fn raise_under_lock(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<()> {
+        let _lock = self.locking(|| self.locks.publish(publish_stripe(view)))?;
+        let generations = self.generations.load();
+        match entity {
+            Some(entity) => generations.raise_entity(self.slots(view, entity)),
+            None => generations.raise_view(Slots::of(view, "")),
+        }
+    }
+
+    fn directories_of(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<Vec<PathBuf>> {
+        let view = self.root.join(view_path(view));
+        let Some(entity) = entity else { return Ok(vec![view]) };
+        let versions = match std::fs::read_dir(&view) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            versions => versions?,
+        };
+        let keys: PathBuf = entity_directories(entity).iter().collect();
+        versions.map(|version| Ok(version?.path().join(&keys))).collect()
+    }
+
+    fn remove_synced(&self, path: &Path) -> io::Result<()> {
+        let path = self.root.join(path);
+        files::remove(&path)?;
+        // Even where publishing is not: an invalidated block must not come back after a power cut.
+        path.parent().map_or(Ok(()), files::sync_directory)
+    }
+
+    /// Removes one block's file, if it still is the one that was looked at; `false` where it is not.
+    ///
+    /// # Errors
+    /// `Unavailable` where it cannot be removed.
+    pub fn evict(&self, view: &ViewName, file: &FoundFile) -> Result<bool> {
+        let path = self.root.join(&file.path);
+        let failed = |error| unavailable("remove", &path, error);
+        // Under the lock of publishing, so that the file is not replaced between looking and removing.
+        let _lock = self.locking(|| self.locks.publish(publish_stripe(view))).map_err(failed)?;
+        if self.stat(&file.path).as_ref() != Some(file) {
+            return Ok(false);
+        }
+        let removed = files::remove(&path).map_err(failed)?;
+        if let Some(parent) = path.parent() {
+            files::prune_empty(parent, &self.root.join(BLOCKS));
+        }
+        Ok(removed)
+    }
+
+    /// Moves a damaged file to `quarantine/`, out of every reader's way. Returns where it is now.
+    ///
+    /// # Errors
+    /// `Unavailable` where it can be neither moved nor removed.
+    pub fn quarantine(&self, path: &Path) -> Result<PathBuf> {
+        let from = self.root.join(path);
+        let failed = |error| unavailable("quarantine", &from, error);
+        let hash = XxHash3_64::oneshot(path.as_os_str().as_encoded_bytes());
+        let name = from.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
+        // One place per path: a block that is damaged again and again does not fill the disk.
+        let to = Path::new(QUARANTINE).join(format!("{hash:016x}-{name}"));
+        match files::rename(&from, &self.root.join(&to)) {
+            Ok(_) => Ok(to),
+            Err(_) => files::remove(&from).map(|_| to).map_err(failed),
+        }
+    }
+
+    /// What a path below the cache directory holds now; `None` where there is no regular file.
+    pub fn stat(&self, path: &Path) -> Option<FoundFile> {
+        files::stat(&self.root, path)
+    }
+
+    /// Visits every file below `blocks/`, in no order.
+    ///
+    /// # Errors
+    /// `Unavailable` where a directory cannot be read.
+    pub fn files(&self, mut visit: impl FnMut(FoundFile)) -> Result<()> {
+        let blocks = self.root.join(BLOCKS);
+        files::list(&self.root, &blocks, &mut visit).map_err(|error| unavailable("list", &blocks, error))
+    }
+
+    /// Bytes of the disk that are free for this user.
+    ///
+    /// # Errors
+    /// `Unavailable` where the file system does not say.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let space =
+            rustix::fs::statvfs(&self.root).map_err(|error| unavailable("look at", &self.root, error.into()))?;
+        Ok(space.f_bavail.saturating_mul(space.f_frsize))
+    }
+
+    /// Removes half-written files of processes that are gone, and joins the other processes again
+    /// where somebody deleted the table of generations. Returns whether it did, in which case every
+    /// copy in memory is of unknown age.
+    ///
+    /// # Errors
+    /// `Unavailable` where a directory cannot be used.
+    pub fn tidy(&self) -> Result<bool> {
+        let tmp = self.root.join(TMP);
+        sweep(&tmp).map_err(|error| unavailable("sweep", &tmp, error))?;
+        if self.generations.load().is_current(&self.root.join(GENERATIONS)) {
+            return Ok(false);
+        }
+        self.generations.store(map_generations(&self.root)?.into());
+        Ok(true)
+    }
+
+    fn part(&self) -> io::Result<PathBuf> {
+        let mut staging = self.staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if !staging.as_ref().is_some_and(Staging::exists) {
+            *staging = Some(Staging::create(&self.root.join(TMP), &self.process)?);
+        }
+        staging.as_ref().map(Staging::path).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Takes a lock, making the directory of the locks again where somebody removed it.
+    fn locking<T>(&self, take: impl Fn() -> io::Result<T>) -> io::Result<T> {
+        match take() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                make_private(&self.root.join(LOCKS))?;
+                take()
+            }
+            taken => taken,
+        }
+    }
+}
+
+fn unavailable(what: &str, path: &Path, error: io::Error) -> Error {
+    Error::with_source(ErrorKind::Unavailable, format!("cannot {what} {}", path.display()), error)
+}
+
+fn compute_stripe(id: &BlockId) -> u64 {
+    id.entity.stable_hash() ^ id.fingerprint.low_bits()
+}
+
+fn publish_stripe(view: &ViewName) -> u64 {
+    XxHash3_64::oneshot(view.as_str().as_bytes())
+}
+
+fn check_root(root: &Path) -> Result<()> {
+    let metadata = match std::fs::metadata(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return make_private(root).map_err(|error| unavailable("make the cache directory", root, error));
+        }
+        metadata => metadata.map_err(|error| unavailable("look at the cache directory", root, error))?,
+    };
+    let wrong = |kind, what: String| Err(Error::new(kind, format!("cache directory {} {what}", root.display())));
+    if !metadata.is_dir() {
+        return wrong(ErrorKind::Unavailable, "is a file: give a directory".to_owned());
+    }
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != user {
+        return wrong(
+            ErrorKind::Unavailable,
+            format!(
+                "belongs to user {owner}, this process runs as user {user}: run as its owner or give another directory"
+            ),
+        );
+    }
+    if !root.join(BLOCKS).is_dir() {
+        let stranger = std::fs::read_dir(root)
+            .map_err(|error| unavailable("list the cache directory", root, error))?
+            .find_map(|entry| entry.ok().map(|entry| entry.file_name()));
+        if let Some(name) = stranger {
+            let name = name.to_string_lossy().into_owned();
+            return wrong(
+                ErrorKind::Invalid,
+                format!("holds other things, such as {name}: give a new or empty directory"),
+            );
+        }
+    }
+    if metadata.mode() & 0o077 != 0 {
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(root, private).map_err(|error| unavailable("make private", root, error))?;
+    }
+    Ok(())
+}
+
+fn map_generations(root: &Path) -> Result<Generations> {
+    let path = root.join(GENERATIONS);
+    Generations::open(&path).map_err(|error| unavailable("map", &path, error))
+}

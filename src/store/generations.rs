@@ -1,0 +1,152 @@
+//! A small shared table of counters that says, in nanoseconds, whether a cached copy is still good.
+//!
+//! `<cache dir>/generations` holds 16,384 64-bit counters, memory-mapped by every process. An
+//! invalidation raises the counter of its view or of its entity; a copy in memory remembers the sum
+//! of both under which it was loaded and is not served once the sum is another. Two entities that
+//! share a counter cost each other a read from disk, never a wrong answer.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use memmap2::MmapRaw;
+use twox_hash::XxHash3_64;
+
+use super::files::open_private;
+use crate::model::ViewName;
+
+const COUNTERS: usize = 16_384;
+const BYTES: u64 = (COUNTERS * size_of::<u64>()) as u64;
+
+/// The sum of the counters that cover an entity at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Generation(u64);
+
+/// Which counters cover an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    view: usize,
+    entity: usize,
+}
+
+impl Slots {
+    /// The counters of `view` and of the entity whose keys have this path, so that a command that
+    /// knows only the path raises the same ones.
+    pub fn of(view: &ViewName, entity_path: &str) -> Self {
+        let hash = |text: String| XxHash3_64::oneshot(text.as_bytes());
+        // Even counters are views', odd ones entities': a view's never rises with an entity's of its own.
+        let slot = |hash: u64, odd: usize| usize::try_from(hash % (COUNTERS as u64 / 2)).unwrap_or(0) * 2 + odd;
+        Self { view: slot(hash(view.to_string()), 0), entity: slot(hash(format!("{view}/{entity_path}")), 1) }
+    }
+}
+
+/// The mapped table.
+pub struct Generations {
+    map: MmapRaw,
+    inode: u64,
+    writable: bool,
+}
+
+impl Generations {
+    /// Maps the table, making it first where there is none. On a read-only disk it can be read only.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let (file, writable) = match open_private(path) {
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) =>
+            {
+                (File::open(path)?, false)
+            }
+            file => (file?, true),
+        };
+        if file.metadata()?.len() < BYTES {
+            // Growing keeps what is there, and two processes doing it at once do the same.
+            file.set_len(BYTES)?;
+        }
+        let mut options = memmap2::MmapOptions::new();
+        options.len(COUNTERS * size_of::<u64>());
+        let map = if writable { options.map_raw(&file)? } else { options.map_raw_read_only(&file)? };
+        Ok(Self { map, inode: file.metadata()?.ino(), writable })
+    }
+
+    /// The present generation of an entity.
+    pub fn now(&self, slots: Slots) -> Generation {
+        // Acquire pairs with the release of `raise`: whoever sees the new count also sees that the
+        // files are gone. Wrapping, because only equality is asked.
+        let view = self.counter(slots.view).load(Ordering::Acquire);
+        let entity = self.counter(slots.entity).load(Ordering::Acquire);
+        Generation(view.wrapping_add(entity))
+    }
+
+    /// Makes every copy of this entity's blocks old.
+    pub fn raise_entity(&self, slots: Slots) -> io::Result<()> {
+        self.raise(slots.entity)
+    }
+
+    /// Makes every copy of this view's blocks old.
+    pub fn raise_view(&self, slots: Slots) -> io::Result<()> {
+        self.raise(slots.view)
+    }
+
+    fn raise(&self, slot: usize) -> io::Result<()> {
+        // Writing to a read-only map would end the process.
+        if !self.writable {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
+        }
+        self.counter(slot).fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    /// Whether `path` is still the mapped file. Somebody who deletes it cuts this process off from the others.
+    pub fn is_current(&self, path: &Path) -> bool {
+        std::fs::metadata(path).is_ok_and(|now| now.ino() == self.inode && now.len() >= BYTES)
+    }
+
+    #[expect(unsafe_code, reason = "counters in shared memory have no safe form")]
+    fn counter(&self, slot: usize) -> &AtomicU64 {
+        let slot = slot % COUNTERS;
+        // SAFETY: the map is `COUNTERS * 8` bytes long, page-aligned (so each slot is 8-byte
+        // aligned), lives as long as `self`, and is only ever accessed through atomics, here and in
+        // other processes. The file is never shortened by Larder.
+        unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(slot)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(path: &Path) -> Generations {
+        Generations::open(path).unwrap()
+    }
+
+    #[test]
+    fn a_raise_in_one_map_is_seen_in_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("generations");
+        let (one, other) = (table(&path), table(&path));
+        let view = ViewName::new("v").unwrap();
+        let (a, b) = (Slots::of(&view, "symbol=A"), Slots::of(&view, "symbol=B"));
+        let before = (other.now(a), other.now(b));
+        one.raise_entity(a).unwrap();
+        assert_ne!(other.now(a), before.0);
+        assert_eq!(other.now(b), before.1);
+        one.raise_view(a).unwrap();
+        assert_ne!(other.now(b), before.1);
+        drop((one, other));
+        assert_eq!(table(&path).now(b), Generation(1), "it survives the processes");
+    }
+
+    #[test]
+    fn a_deleted_table_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("generations");
+        let mapped = table(&path);
+        assert!(mapped.is_current(&path));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!mapped.is_current(&path));
+        let _new = table(&path);
+        assert!(!mapped.is_current(&path));
+    }
+}

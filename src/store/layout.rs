@@ -1,0 +1,120 @@
+//! Where a block lies: the one module that knows paths.
+
+use std::path::{Component, Path, PathBuf};
+
+use chrono::NaiveDateTime;
+
+use super::escape::{directories, keys_of};
+use crate::model::{BlockId, EntityKey, Fingerprint, Timestamp, ViewName};
+
+pub(super) const BLOCKS: &str = "blocks";
+pub(super) const QUARANTINE: &str = "quarantine";
+pub(super) const TMP: &str = "tmp";
+pub(super) const LOCKS: &str = "locks";
+pub(super) const GENERATIONS: &str = "generations";
+
+const EXTENSION: &str = "parquet";
+const START: &str = "%Y%m%dT%H%M%SZ";
+
+/// The path of a block below the cache directory, a pure function of its identity:
+/// `blocks/view=<name>/fp=<fingerprint>/<key>=<value>[/…]/<start>.parquet`.
+pub fn block_path(id: &BlockId) -> PathBuf {
+    let mut path = view_path(&id.view);
+    path.push(format!("fp={}", id.fingerprint));
+    path.extend(entity_directories(&id.entity));
+    path.push(format!("{}.{EXTENSION}", id.range.start().to_utc().format(START)));
+    path
+}
+
+/// The directories of an entity below those of the view's version.
+pub(super) fn entity_directories(entity: &EntityKey) -> Vec<String> {
+    entity.pairs().flat_map(|(name, value)| directories(name.as_str(), &value.to_string())).collect()
+}
+
+pub(super) fn view_path(view: &ViewName) -> PathBuf {
+    Path::new(BLOCKS).join(format!("view={view}"))
+}
+
+/// What a path says of the block it holds. Key values are text here: their types stand in the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathIdentity {
+    /// The feature view.
+    pub view: ViewName,
+    /// The version of the view.
+    pub fingerprint: Fingerprint,
+    /// Join keys and values, in the order of the path.
+    pub keys: Vec<(String, String)>,
+    /// The start of the block.
+    pub start: Timestamp,
+}
+
+/// Reads a path below the cache directory back, or `None` where it is none that [`block_path`] makes.
+pub fn identity_of(path: &Path) -> Option<PathIdentity> {
+    let names = path.components().map(|component| match component {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    });
+    let names: Vec<&str> = names.collect::<Option<_>>()?;
+    let [BLOCKS, view, fingerprint, keys @ .., file] = names.as_slice() else { return None };
+    let start = file.strip_suffix(EXTENSION)?.strip_suffix('.')?;
+    let start = NaiveDateTime::parse_from_str(start, START).ok()?.and_utc().timestamp_nanos_opt()?;
+    let identity = PathIdentity {
+        view: ViewName::new(view.strip_prefix("view=")?).ok()?,
+        fingerprint: fingerprint.strip_prefix("fp=")?.parse().ok()?,
+        keys: keys_of(keys.iter().copied())?,
+        start: Timestamp::from_ns(start),
+    };
+    (!identity.keys.is_empty()).then_some(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{KeyValue, Span};
+    use proptest::prelude::*;
+
+    fn id(entity: EntityKey, at: Timestamp, span: Span) -> BlockId {
+        let view = ViewName::new("technical_features").unwrap();
+        let fingerprint = "ce20d9dfd7046a750a2891dbead1269d".parse().unwrap();
+        BlockId { view, fingerprint, entity, range: span.block_of(at) }
+    }
+
+    #[test]
+    fn the_path_is_one_that_people_and_engines_read() {
+        let entity = EntityKey::new([("venue", "OANDA"), ("symbol", "EUR/USD")]).unwrap();
+        let id = id(entity, "2024-03-01T12:00:00Z".parse().unwrap(), Span::Day);
+        let expected = "blocks/view=technical_features/fp=ce20d9dfd7046a750a2891dbead1269d/symbol=EUR%2FUSD/venue=OANDA/20240301T000000Z.parquet";
+        assert_eq!(block_path(&id), Path::new(expected));
+    }
+
+    #[test]
+    fn other_paths_are_no_blocks() {
+        let fp = "fp=ce20d9dfd7046a750a2891dbead1269d";
+        for path in [
+            format!("blocks/view=v/{fp}/20240301T000000Z.parquet"),
+            format!("blocks/view=v/{fp}/symbol=A/20240301T000000Z.parquet.tmp"),
+            format!("blocks/view=v/{fp}/symbol=A/../20240301T000000Z.parquet"),
+            format!("blocks/view=v/{fp}/symbol=a/20240301T000000Z.parquet"),
+            format!("blocks/view=V/{fp}/symbol=A/20240301T000000Z.parquet"),
+            format!("blocks/view=v/fp=abc/symbol=A/20240301T000000Z.parquet"),
+            format!("/blocks/view=v/{fp}/symbol=A/20240301T000000Z.parquet"),
+        ] {
+            assert_eq!(identity_of(Path::new(&path)), None, "{path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_identity_comes_back_from_its_path(
+            symbol in "\\PC{1,80}", account in any::<i64>(), secs in -8_000_000_000i64..8_000_000_000, which in 0usize..5
+        ) {
+            let entity = EntityKey::new([("symbol", KeyValue::from(symbol.as_str())), ("account", KeyValue::from(account))]).unwrap();
+            let id = id(entity, Timestamp::from_secs(secs), Span::ALL[which]);
+            let back = identity_of(&block_path(&id)).unwrap();
+            prop_assert_eq!(&back.view, &id.view);
+            prop_assert_eq!(back.fingerprint, id.fingerprint);
+            prop_assert_eq!(back.start, id.range.start());
+            prop_assert_eq!(back.keys, vec![("account".to_owned(), account.to_string()), ("symbol".to_owned(), symbol)]);
+        }
+    }
+}

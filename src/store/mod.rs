@@ -1,0 +1,15 @@
+//! Block files, locks and generations: everything of a cache directory except the manifest.
+
+mod directory;
+mod escape;
+mod files;
+mod generations;
+mod layout;
+mod locks;
+mod staging;
+
+pub use directory::CacheDir;
+pub use files::{FoundFile, Publish};
+pub use generations::{Generation, Slots};
+pub use layout::{PathIdentity, block_path, identity_of};
+pub use locks::StripeGuard;
