@@ -1,0 +1,13 @@
+//! What is measured, and who is told.
+
+pub mod catalogue;
+#[cfg(feature = "prometheus")]
+mod prometheus;
+mod recorder;
+mod requests;
+
+#[cfg(feature = "prometheus")]
+//PROM
+pub use catalogue::{Kind, Metric};
+pub use recorder::{MetricsSource, NoRecorder, Recorder, Sample};
+pub use requests::{DURATION_BOUNDS_NS, RequestCells, RequestTotals};

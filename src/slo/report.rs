@@ -1,0 +1,205 @@
+//! Windows, error budget and burn rates: arithmetic alone.
+//!
+//! The terms are those of the Site Reliability Workbook, chapter 5, "Alerting on SLOs".
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::counts::Counts;
+use crate::model::Outcome;
+
+/// A sliding window of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Its name in metrics and output.
+    pub name: &'static str,
+    /// Its length.
+    pub length: Duration,
+}
+
+const fn minutes(name: &'static str, minutes: u64) -> Window {
+    Window { name, length: Duration::from_secs(minutes * 60) }
+}
+
+/// The windows that every report has, shortest first.
+pub const WINDOWS: [Window; 7] = [
+    minutes("5m", 5),
+    minutes("30m", 30),
+    minutes("1h", 60),
+    minutes("6h", 360),
+    minutes("1d", 1440),
+    minutes("3d", 4320),
+    minutes("30d", 43_200),
+];
+
+/// How the error budget stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BudgetState {
+    /// No requests in the window: nothing can be said.
+    NoData,
+    /// The objective is met and the budget would last.
+    Ok,
+    /// The objective is met, but at the rate of the last hour the budget ends before the window does.
+    Burning,
+    /// The objective of the window is missed.
+    Exhausted,
+}
+
+/// One window of the report.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct WindowReport {
+    /// Its name: `5m` to `30d`.
+    pub window: &'static str,
+    /// Requests.
+    pub requests: u64,
+    /// Requests served from cache.
+    pub good: u64,
+    /// good / requests; `None` without requests.
+    pub hit_ratio: Option<f64>,
+    /// Miss ratio / (1 - objective): 1 spends the budget exactly within its window. `None` without requests.
+    pub burn_rate: Option<f64>,
+}
+
+/// The error budget of the objective's window.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ErrorBudget {
+    /// The window over which it is counted, in seconds.
+    pub window_seconds: u64,
+    /// Requests in that window.
+    pub requests: u64,
+    /// Requests that may miss: (1 - objective) x requests.
+    pub allowed: f64,
+    /// Requests that did.
+    pub spent: u64,
+    /// 1 - spent / allowed; below 0 when overspent, `None` without requests.
+    pub remaining: Option<f64>,
+    /// Seconds until nothing is left at the burn rate of the last hour; `None` where it is not being spent.
+    pub exhausted_in_seconds: Option<u64>,
+    /// How it stands.
+    pub state: BudgetState,
+}
+
+/// What `larder slo` prints.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SloReport {
+    /// The part of the requests that must be served from cache.
+    pub objective: f64,
+    /// The error budget.
+    pub budget: ErrorBudget,
+    /// Every window, shortest first.
+    pub windows: Vec<WindowReport>,
+    /// Requests of the objective's window by outcome.
+    pub outcomes: Vec<(Outcome, u64)>,
+}
+
+/// Makes a report from what was counted in each window.
+pub fn report(objective: f64, budget_window: Duration, count: impl Fn(Duration) -> Counts) -> SloReport {
+    let windows: Vec<_> =
+        WINDOWS.iter().map(|window| window_report(objective, *window, &count(window.length))).collect();
+    let counts = count(budget_window);
+    let last_hour = windows.iter().find(|window| window.window == "1h").and_then(|window| window.burn_rate);
+    SloReport {
+        objective,
+        budget: budget(objective, budget_window, &counts, last_hour),
+        windows,
+        outcomes: counts.iter().collect(),
+    }
+}
+
+fn window_report(objective: f64, window: Window, counts: &Counts) -> WindowReport {
+    let hit_ratio = counts.ratio();
+    WindowReport {
+        window: window.name,
+        requests: counts.total(),
+        good: counts.good(),
+        hit_ratio,
+        burn_rate: hit_ratio.map(|ratio| (1.0 - ratio) / (1.0 - objective)),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "2^53 requests are enough")]
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a float becomes the nearest u64")]
+fn budget(objective: f64, window: Duration, counts: &Counts, last_hour: Option<f64>) -> ErrorBudget {
+    let (requests, spent) = (counts.total(), counts.total() - counts.good());
+    let allowed = (1.0 - objective) * requests as f64;
+    let remaining = (requests > 0).then(|| 1.0 - spent as f64 / allowed);
+    let burning = last_hour.filter(|rate| *rate > 0.0);
+    let exhausted_in = remaining.zip(burning).map(|(left, rate)| left.max(0.0) * window.as_secs_f64() / rate);
+    let state = match (remaining, last_hour) {
+        (None, _) => BudgetState::NoData,
+        // Nothing left is not yet overspent: the objective says "at least". The tolerance is for 1 - 0.95.
+        (Some(left), _) if left < -1e-9 => BudgetState::Exhausted,
+        (_, Some(rate)) if rate > 1.0 => BudgetState::Burning,
+        _ => BudgetState::Ok,
+    };
+    ErrorBudget {
+        window_seconds: window.as_secs(),
+        requests,
+        allowed,
+        spent,
+        remaining,
+        exhausted_in_seconds: exhausted_in.map(|seconds| seconds as u64),
+        state,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+    fn counts(good: u64, bad: u64) -> Counts {
+        [(Outcome::Hit, good), (Outcome::Miss, bad)].into_iter().collect()
+    }
+
+    #[test]
+    fn without_requests_nothing_is_claimed() {
+        let report = report(0.95, MONTH, |_| Counts::default());
+        assert_eq!(report.budget.state, BudgetState::NoData);
+        assert_eq!(report.budget.remaining, None);
+        assert!(report.windows.iter().all(|window| window.hit_ratio.is_none() && window.burn_rate.is_none()));
+    }
+
+    #[test]
+    fn exactly_the_objective_spends_exactly_the_budget() {
+        let report = report(0.95, MONTH, |_| counts(95, 5));
+        assert!(report.budget.remaining.unwrap().abs() < 1e-9);
+        assert!((report.windows[0].burn_rate.unwrap() - 1.0).abs() < 1e-9);
+        assert_ne!(report.budget.state, BudgetState::Exhausted);
+        assert_eq!(super::report(0.95, MONTH, |_| counts(94, 6)).budget.state, BudgetState::Exhausted);
+    }
+
+    #[test]
+    fn a_burn_rate_of_two_ends_half_a_budget_in_a_quarter_of_the_window() {
+        let hour = Duration::from_secs(3600);
+        let report = report(0.95, MONTH, |window| if window <= hour { counts(90, 10) } else { counts(975, 25) });
+        assert!((report.budget.remaining.unwrap() - 0.5).abs() < 1e-9);
+        let days = report.budget.exhausted_in_seconds.unwrap() as f64 / 86_400.0;
+        assert!((days - 7.5).abs() < 0.01, "{days}");
+        assert_eq!(report.budget.state, BudgetState::Burning);
+    }
+
+    #[test]
+    fn a_quiet_hour_promises_no_end() {
+        let report = report(0.95, MONTH, |window| if window == MONTH { counts(99, 1) } else { Counts::default() });
+        assert_eq!(report.budget.exhausted_in_seconds, None);
+        assert_eq!(report.budget.state, BudgetState::Ok);
+    }
+
+    proptest! {
+        #[test]
+        fn remaining_and_ratio_say_the_same(good in 0u64..10_000, bad in 0u64..10_000, objective in 0.5f64..0.999) {
+            prop_assume!(good + bad > 0);
+            let report = report(objective, MONTH, |_| counts(good, bad));
+            let ratio = report.windows[6].hit_ratio.unwrap();
+            let remaining = report.budget.remaining.unwrap();
+            // remaining = (ratio - objective) / (1 - objective)
+            prop_assert!((remaining - (ratio - objective) / (1.0 - objective)).abs() < 1e-6);
+            prop_assert_eq!(report.outcomes.iter().map(|(_, n)| n).sum::<u64>(), good + bad);
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Counts by time, in buckets of one width; empty buckets take no space.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::counts::Counts;
+use crate::model::Timestamp;
+
+/// Counts by time, kept for a while.
+#[derive(Debug, Clone)]
+pub struct Series {
+    width: i64,
+    keep: i64,
+    // In order of time. A request belongs to the bucket that its time, divided by the width, falls into.
+    buckets: VecDeque<(i64, Counts)>,
+}
+
+impl Series {
+    /// Buckets of `width`, forgotten once they are older than `keep`.
+    pub fn new(width: Duration, keep: Duration) -> Self {
+        let ns = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX).max(1);
+        Self { width: ns(width), keep: ns(keep), buckets: VecDeque::new() }
+    }
+
+    /// The number of the bucket that `at` falls into.
+    pub fn bucket_of(&self, at: Timestamp) -> i64 {
+        at.as_ns().div_euclid(self.width)
+    }
+
+    /// Counts requests of the bucket that `at` falls into, in any order of time.
+    pub fn add(&mut self, at: Timestamp, counts: &Counts) {
+        if counts.is_empty() {
+            return;
+        }
+        let bucket = self.bucket_of(at);
+        // Nearly always the last one.
+        let place = self.buckets.iter().rposition(|(existing, _)| *existing <= bucket);
+        match place.and_then(|place| self.buckets.get_mut(place)) {
+            Some((existing, sum)) if *existing == bucket => sum.merge(counts),
+            _ => self.buckets.insert(place.map_or(0, |place| place + 1), (bucket, *counts)),
+        }
+        let newest = self.buckets.back().map_or(bucket, |(newest, _)| *newest);
+        while self.buckets.front().is_some_and(|(oldest, _)| newest - *oldest > self.keep / self.width) {
+            self.buckets.pop_front();
+        }
+    }
+
+    /// What was counted in the last `window` before `now`: buckets that began after its beginning.
+    pub fn sum(&self, now: Timestamp, window: Duration) -> Counts {
+        let first = self.bucket_of(now.saturating_sub(window)) + 1;
+        let last = self.bucket_of(now);
+        let mut sum = Counts::default();
+        for (bucket, counts) in self.buckets.iter().rev() {
+            if *bucket < first {
+                break;
+            }
+            if *bucket <= last {
+                sum.merge(counts);
+            }
+        }
+        sum
+    }
+
+    /// Every bucket with its beginning, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &Counts)> {
+        self.buckets.iter().map(|(bucket, counts)| (Timestamp::from_ns(bucket.saturating_mul(self.width)), counts))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Outcome;
+    use proptest::prelude::*;
+
+    fn hits(n: u64) -> Counts {
+        [(Outcome::Hit, n)].into_iter().collect()
+    }
+
+    #[test]
+    fn a_window_forgets_what_is_older() {
+        let mut series = Series::new(Duration::from_secs(60), Duration::from_secs(3600));
+        series.add(Timestamp::from_secs(0), &hits(1));
+        series.add(Timestamp::from_secs(600), &hits(10));
+        let sum = |at, window| series.sum(Timestamp::from_secs(at), Duration::from_secs(window)).total();
+        assert_eq!(sum(600, 60), 10);
+        assert_eq!(sum(659, 660), 11, "the first minute has not wholly left the window");
+        assert_eq!(sum(660, 660), 10);
+        assert_eq!(sum(4200, 3600), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn sums_equal_those_of_a_plain_list(
+            events in proptest::collection::vec((0i64..2000, 1u64..5), 0..60), now in 0i64..2500, window in 1u64..50
+        ) {
+            let mut series = Series::new(Duration::from_secs(10), Duration::from_secs(100_000));
+            for (at, n) in &events {
+                series.add(Timestamp::from_secs(*at), &hits(*n));
+            }
+            let window = window * 10;
+            let begins = (now - i64::try_from(window).unwrap()).div_euclid(10) + 1;
+            let expected: u64 = events
+                .iter()
+                .filter(|(at, _)| (begins..=now.div_euclid(10)).contains(&at.div_euclid(10)))
+                .map(|(_, n)| n)
+                .sum();
+            prop_assert_eq!(series.sum(Timestamp::from_secs(now), Duration::from_secs(window)).total(), expected);
+            prop_assert!(series.iter().map(|(at, _)| at).is_sorted());
+        }
+    }
+}
