@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 use super::entity::EntityKey;
 use super::fingerprint::Fingerprint;
 use super::name::ViewName;
-use super::time::TimeRange;
+use super::time::{TimeRange, Timestamp};
 
 /// Which block it is: one view in one version, one entity, one span of time.
 ///
@@ -25,11 +25,16 @@ pub struct BlockId {
 
 impl Hash for BlockId {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // One number, because this runs on every hit. The fingerprint already covers the view's name.
-        let start = self.range.start().as_ns().cast_unsigned();
-        let mixed = self.entity.stable_hash() ^ self.fingerprint.low_bits().rotate_left(21);
-        state.write_u64(mixed ^ start.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        state.write_u64(block_hash(self.fingerprint, &self.entity, self.range.start()));
     }
+}
+
+/// The hash of a block from what tells it from all others: the fingerprint covers the view and its span.
+///
+/// One number, because it is made on every hit.
+pub(crate) fn block_hash(fingerprint: Fingerprint, entity: &EntityKey, start: Timestamp) -> u64 {
+    let start = start.as_ns().cast_unsigned().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    entity.stable_hash() ^ fingerprint.low_bits().rotate_left(21) ^ start
 }
 
 impl fmt::Display for BlockId {

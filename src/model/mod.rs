@@ -1,5 +1,6 @@
 //! The words of the field as types that cannot be wrong once they exist.
 
+mod block;
 mod data_type;
 mod entity;
 mod fingerprint;
@@ -10,10 +11,12 @@ mod span;
 mod time;
 mod view;
 
+pub use block::{FeatureBlock, event_times};
 pub use data_type::type_name;
 pub use entity::{EntityKey, KeyType, KeyValue};
 pub use fingerprint::Fingerprint;
 pub use id::BlockId;
+pub(crate) use id::block_hash;
 pub use name::{FeatureName, KeyName, ViewName};
 pub use outcome::{MissReason, Outcome};
 pub use span::Span;

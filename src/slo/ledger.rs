@@ -56,7 +56,7 @@ impl Ledger {
     pub fn record(&self, now: Timestamp, outcome: Outcome, duration: Duration) {
         // Relaxed: a request counted five seconds early or late changes nothing.
         if self.current.load(Ordering::Relaxed) != bucket(now) {
-            self.lock_and_move(now);
+            drop(self.lock_and_move(now));
         }
         self.cells.record(outcome, duration);
     }

@@ -205,16 +205,17 @@ impl CacheDir {
         path.parent().map_or(Ok(()), files::sync_directory)
     }
 
-    /// Removes one block's file, if it still is the one that was looked at; `false` where it is not.
+    /// Removes a block's file where `goes`, which is asked about what is there now, says so; whether it went.
     ///
     /// # Errors
     /// `Unavailable` where it cannot be removed.
-    pub fn evict(&self, view: &ViewName, file: &FoundFile) -> Result<bool> {
-        let path = self.root.join(&file.path);
+    pub fn evict(&self, id: &BlockId, goes: impl FnOnce(&FoundFile) -> bool) -> Result<bool> {
+        let below = block_path(id);
+        let path = self.root.join(&below);
         let failed = |error| unavailable("remove", &path, error);
-        // Under the lock of publishing, so that the file is not replaced between looking and removing.
-        let _lock = self.locking(|| self.locks.publish(publish_stripe(view))).map_err(failed)?;
-        if self.stat(&file.path).as_ref() != Some(file) {
+        // Under the lock of publishing, so that the file is not replaced between asking and removing.
+        let _lock = self.locking(|| self.locks.publish(publish_stripe(&id.view))).map_err(failed)?;
+        if !self.stat(&below).is_some_and(|file| goes(&file)) {
             return Ok(false);
         }
         let removed = files::remove(&path).map_err(failed)?;

@@ -1,0 +1,102 @@
+//! What a store consists of, and the small duties that every part of it has.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::flight::Flights;
+use super::memory::Memory;
+use super::views::Views;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::error::Error;
+use crate::manifest::{BlockRef, Journal, Manifest, Record, RemovalReason};
+use crate::metrics::{Recorder, catalogue};
+use crate::model::{BlockId, EntityKey, MissReason, Timestamp, ViewName};
+use crate::store::CacheDir;
+
+/// So many different misses are told apart between two writes to the journal; more are not remembered.
+const MOST_MISSES: usize = 10_000;
+
+/// The parts of a store.
+pub struct Core {
+    pub settings: Settings,
+    pub clock: Arc<dyn Clock>,
+    pub recorder: Arc<dyn Recorder>,
+    pub dir: CacheDir,
+    pub manifest: Manifest,
+    pub memory: Memory,
+    pub flights: Flights,
+    pub views: Views,
+    pub journal: JournalSlot,
+    pub misses: Misses,
+    pub restored: super::restore::Restored,
+    pub refresher: super::refresh::Refresher,
+}
+
+/// This process's journal, made when there is something to write.
+#[derive(Default)]
+pub struct JournalSlot(Mutex<Option<Journal>>);
+
+/// Misses that are not in the journal yet.
+#[derive(Default)]
+pub struct Misses(Mutex<HashMap<(ViewName, EntityKey, MissReason), u64>>);
+
+impl Core {
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_ns(self.clock.now_ns())
+    }
+
+    /// Writes to the journal. A failure costs bookkeeping, never a request: the blocks are the truth,
+    /// and `larder repair` finds what the manifest does not know.
+    pub fn journal(&self, records: &[Record]) {
+        if let Err(error) = self.try_journal(records) {
+            self.io_error("journal", &error);
+        }
+    }
+
+    fn try_journal(&self, records: &[Record]) -> crate::error::Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut slot = lock(&self.journal.0);
+        if slot.is_none() {
+            *slot = Some(Journal::create(self.dir.root())?);
+        }
+        slot.as_ref().map_or(Ok(()), |journal| journal.append(records))
+    }
+
+    /// Tells the journal that a block is gone.
+    pub fn journal_removed(&self, id: &BlockId, reason: RemovalReason) {
+        self.journal(&[Record::Removed { block: block_ref(id), at: self.now(), reason }]);
+    }
+
+    /// Counts and logs a failed operation on the cache directory, which the caller survives.
+    pub fn io_error(&self, operation: &str, error: &Error) {
+        self.recorder.add(&catalogue::IO_ERRORS, &[operation], 1.0);
+        tracing::warn!(target: "larder::cache", operation, %error, "the cache could not be used; going on without");
+    }
+
+    /// Remembers a miss for the journal.
+    pub fn count_miss(&self, view: &ViewName, entity: &EntityKey, reason: MissReason) {
+        let mut misses = lock(&self.misses.0);
+        if misses.len() < MOST_MISSES || misses.contains_key(&(view.clone(), entity.clone(), reason)) {
+            *misses.entry((view.clone(), entity.clone(), reason)).or_default() += 1;
+        }
+    }
+
+    /// Takes the misses that are not in the journal yet.
+    pub fn take_misses(&self) -> HashMap<(ViewName, EntityKey, MissReason), u64> {
+        std::mem::take(&mut *lock(&self.misses.0))
+    }
+}
+
+/// The identity of a block as the manifest has it.
+pub fn block_ref(id: &BlockId) -> BlockRef {
+    BlockRef { view: id.view.clone(), fingerprint: id.fingerprint, entity: id.entity.clone(), start: id.range.start() }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What these guard is valid between any two steps.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,87 @@
+//! Keeping a block: encode, publish, tell the journal, remember.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::core::Core;
+use super::lookup::Wanted;
+use super::memory::CachedBlock;
+use crate::block;
+use crate::error::{Error, ErrorKind};
+use crate::manifest::{BlockRow, Record};
+use crate::metrics::catalogue;
+use crate::model::FeatureBlock;
+use crate::store::{Generation, block_path};
+
+impl Core {
+    /// Keeps a block on disk and in memory. Where the disk does not take it, the caller still has its features.
+    pub fn keep(&self, wanted: &Wanted<'_>, block: FeatureBlock, generation: Generation) -> Arc<CachedBlock> {
+        let cached = Arc::new(CachedBlock::new(block, wanted.slots, generation, self.memory.used()));
+        match self.publish(&cached.block, generation) {
+            // Values that were invalidated meanwhile answer their caller and nobody else.
+            Ok(Kept::Invalidated) => self.dropped("invalidated"),
+            Ok(Kept::Published) => self.memory.insert(Arc::clone(&cached)),
+            Ok(Kept::DiskFull) => {
+                self.dropped("disk");
+                self.memory.insert(Arc::clone(&cached));
+            }
+            Err(error) => {
+                self.io_error("publish", &error);
+                self.dropped("io");
+                self.memory.insert(Arc::clone(&cached));
+            }
+        }
+        cached
+    }
+
+    fn dropped(&self, reason: &str) {
+        self.recorder.add(&catalogue::DROPPED_PUBLISHES, &[reason], 1.0);
+    }
+
+    fn publish(&self, block: &FeatureBlock, generation: Generation) -> Result<Kept, Error> {
+        if self.dir.free_bytes()? < self.settings.reserve() {
+            tracing::warn!(target: "larder::cache", reserve = self.settings.reserve(), "free disk is below the reserve: the block is not kept");
+            return Ok(Kept::DiskFull);
+        }
+        let bytes = block::encode(&block.batch, &block::describe_block(block), self.settings.compression_level)
+            .map_err(|error| {
+                Error::with_source(ErrorKind::Internal, format!("block {} cannot be encoded", block.id), error)
+            })?;
+        if !self.dir.publish(&block.id, &bytes, generation)? {
+            return Ok(Kept::Invalidated);
+        }
+        self.recorder.add(&catalogue::PUBLISHED_BLOCKS, &[block.id.view.as_str()], 1.0);
+        self.recorder.add(&catalogue::WRITTEN_BYTES, &[], bytes.len() as f64);
+        // After the file: a crash in between leaves a file that the manifest does not know, never a row without its file.
+        let row = row_of(block, bytes.len() as u64);
+        self.journal(&[Record::Published { block: row, stats: block::column_stats(&block.batch) }]);
+        Ok(Kept::Published)
+    }
+}
+
+enum Kept {
+    Published,
+    Invalidated,
+    DiskFull,
+}
+
+fn row_of(block: &FeatureBlock, bytes: u64) -> BlockRow {
+    let id = &block.id;
+    let file: PathBuf = block_path(id);
+    BlockRow {
+        view: id.view.clone(),
+        fingerprint: id.fingerprint,
+        entity: id.entity.clone(),
+        start: id.range.start(),
+        end: id.range.end(),
+        known_until: block.known_until,
+        rows: block.batch.num_rows() as u64,
+        bytes,
+        created: block.created,
+        compute_ms: block.compute_time.as_secs_f64() * 1e3,
+        input_version: block.input_version.clone(),
+        file: file.to_string_lossy().into_owned(),
+        last_used: block.created,
+        uses: 0,
+    }
+}

@@ -1,0 +1,183 @@
+//! The memory tier: decoded blocks, weighted by their bytes, shared and never copied.
+
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{Equivalent, OptionsBuilder, Weighter};
+
+use crate::model::{BlockId, EntityKey, FeatureBlock, Fingerprint, Timestamp, block_hash};
+use crate::store::{Generation, Slots};
+
+/// What an entry takes besides its arrays.
+const OVERHEAD: usize = 512;
+
+/// A block in memory, with what says whether it may still be served.
+pub struct CachedBlock {
+    /// The block.
+    pub block: FeatureBlock,
+    /// The counters that cover its entity.
+    pub slots: Slots,
+    /// Their sum when it was loaded or began to be computed.
+    pub generation: Generation,
+    uses: AtomicU64,
+    used: Arc<Used>,
+}
+
+/// Uses of blocks that are not in the journal yet.
+#[derive(Default)]
+pub struct Used(Mutex<Vec<(BlockId, u64)>>);
+
+impl CachedBlock {
+    /// A block that was loaded, or began to be computed, under `generation`.
+    pub fn new(block: FeatureBlock, slots: Slots, generation: Generation, used: &Arc<Used>) -> Self {
+        Self { block, slots, generation, uses: AtomicU64::new(0), used: Arc::clone(used) }
+    }
+
+    /// Counts a use.
+    pub fn touch(&self) {
+        // Relaxed: cleaning is content with roughly.
+        self.uses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn take_uses(&self) -> u64 {
+        // A plain load first: most blocks were not used since the last time.
+        if self.uses.load(Ordering::Relaxed) == 0 { 0 } else { self.uses.swap(0, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for CachedBlock {
+    fn drop(&mut self) {
+        // The last uses of a block that leaves memory count too.
+        let uses = self.take_uses();
+        if uses > 0 {
+            self.used.lock().push((self.block.id.clone(), uses));
+        }
+    }
+}
+
+impl Used {
+    fn lock(&self) -> MutexGuard<'_, Vec<(BlockId, u64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The identity of a block without owning it, so that a hit copies nothing.
+struct BlockKey<'a> {
+    fingerprint: Fingerprint,
+    entity: &'a EntityKey,
+    start: Timestamp,
+}
+
+impl Hash for BlockKey<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(block_hash(self.fingerprint, self.entity, self.start));
+    }
+}
+
+impl Equivalent<BlockId> for BlockKey<'_> {
+    fn equivalent(&self, id: &BlockId) -> bool {
+        self.start == id.range.start() && self.fingerprint == id.fingerprint && *self.entity == id.entity
+    }
+}
+
+/// Finishes the one number that a key writes.
+#[derive(Clone, Copy, Default)]
+pub struct Mix;
+
+/// The state of [`Mix`].
+pub struct Mixer(u64);
+
+impl BuildHasher for Mix {
+    type Hasher = Mixer;
+
+    fn build_hasher(&self) -> Mixer {
+        Mixer(0)
+    }
+}
+
+impl Hasher for Mixer {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        // A folded multiplication spreads every bit of the number over all bits of the result.
+        let product = u128::from(self.0 ^ number ^ 0x243F_6A88_85A3_08D3) * 0x1319_8A2E_0370_7344_A409_3822_299F_31D1;
+        self.0 = ((product >> 64) ^ product) as u64;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Bytes;
+
+impl Weighter<BlockId, Arc<CachedBlock>> for Bytes {
+    fn weight(&self, _: &BlockId, cached: &Arc<CachedBlock>) -> u64 {
+        (cached.block.batch.get_array_memory_size() + OVERHEAD) as u64
+    }
+}
+
+/// The memory tier of one store.
+pub struct Memory {
+    cache: Cache<BlockId, Arc<CachedBlock>, Bytes, Mix>,
+    used: Arc<Used>,
+}
+
+impl Memory {
+    /// Keeps at most `bytes` of decoded blocks.
+    pub fn new(bytes: u64) -> Self {
+        let mut options = OptionsBuilder::new();
+        // The estimate decides how many shards there are: a day of minute bars is about 400 kB.
+        options.weight_capacity(bytes).estimated_items_capacity(usize::try_from(bytes / 400_000).unwrap_or(0).max(64));
+        let options = options.build().ok();
+        let cache = match options {
+            Some(options) => Cache::with_options(options, Bytes, Mix, DefaultLifecycle::default()),
+            None => Cache::with(64, bytes, Bytes, Mix, DefaultLifecycle::default()),
+        };
+        Self { cache, used: Arc::default() }
+    }
+
+    /// The block that begins at `start`, however old it is.
+    pub fn get(&self, fingerprint: Fingerprint, entity: &EntityKey, start: Timestamp) -> Option<Arc<CachedBlock>> {
+        self.cache.get(&BlockKey { fingerprint, entity, start })
+    }
+
+    /// Keeps a block, in the place of an older copy.
+    pub fn insert(&self, cached: Arc<CachedBlock>) {
+        self.cache.insert(cached.block.id.clone(), cached);
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.cache.clear();
+    }
+
+    /// Bytes that the blocks take.
+    pub fn bytes(&self) -> u64 {
+        self.cache.weight()
+    }
+
+    /// Where blocks leave their last uses.
+    pub fn used(&self) -> &Arc<Used> {
+        &self.used
+    }
+
+    /// Takes the uses that are not in the journal yet.
+    pub fn take_uses(&self) -> Vec<(BlockId, u64)> {
+        let mut uses = std::mem::take(&mut *self.used.lock());
+        for (_, cached) in self.cache.iter() {
+            let more = cached.take_uses();
+            if more > 0 {
+                uses.push((cached.block.id.clone(), more));
+            }
+        }
+        uses
+    }
+}

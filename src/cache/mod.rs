@@ -1,0 +1,23 @@
+//! `get_or_compute`: from memory, from disk, or by one compute.
+
+mod answer;
+mod check;
+mod core;
+mod export;
+mod fill;
+mod flight;
+mod gap;
+mod keep;
+mod keeper;
+mod lookup;
+mod memory;
+mod plan;
+mod refresh;
+mod request;
+mod restore;
+mod store;
+mod views;
+
+pub use answer::{Answer, AnswerBlock, Origin};
+pub use gap::{ComputeError, Gap, GapWindow, Source};
+pub use store::{FeatureStore, FeatureStoreBuilder};

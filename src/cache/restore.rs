@@ -1,0 +1,71 @@
+//! The service level's history, from the manifest, after a restart.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use super::core::Core;
+use crate::model::ViewName;
+use crate::slo::{Counts, SloReport, WINDOWS, report};
+
+/// A manifest that cannot be read this often is gone on without.
+const ATTEMPTS: u32 = 5;
+
+/// Whether the history was read; how often it was tried.
+#[derive(Default)]
+pub struct Restored(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    done: bool,
+    attempts: u32,
+}
+
+impl Core {
+    /// Reads what was counted before this store was opened, once.
+    ///
+    /// It has to happen before this store's own counts go to the journal: they would come back and
+    /// count twice. Returns whether they may go.
+    pub fn restore_history(&self) -> bool {
+        let mut state = self.restored.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.done {
+            return true;
+        }
+        state.attempts += 1;
+        match self.read_history() {
+            Ok(()) => state.done = true,
+            Err(error) => {
+                tracing::warn!(target: "larder::slo", %error, attempt = state.attempts, "the history of requests cannot be read");
+                state.done = state.attempts >= ATTEMPTS;
+            }
+        }
+        state.done
+    }
+
+    fn read_history(&self) -> crate::error::Result<()> {
+        let longest = WINDOWS.last().map_or_else(Default::default, |window| window.length);
+        let since = self.now().saturating_sub(longest);
+        let rows = self.manifest.read(|query| query.requests_per_minute(since))?;
+        let mut minutes: BTreeMap<(ViewName, i64), Counts> = BTreeMap::new();
+        for row in rows {
+            minutes.entry((row.view, row.minute)).or_default().add(row.outcome, row.count);
+        }
+        for ((view, minute), counts) in minutes {
+            self.views.ledger(&view, self.now()).restore([(minute, counts)]);
+        }
+        Ok(())
+    }
+
+    /// The service level of all views, or of one.
+    pub fn slo(&self, view: Option<&ViewName>) -> SloReport {
+        self.restore_history();
+        let now = self.now();
+        let ledgers: Vec<_> =
+            self.views.ledgers().into_iter().filter(|(name, _)| view.is_none_or(|view| view == name)).collect();
+        let settings = &self.settings.slo;
+        report(settings.objective, settings.window, |window| {
+            let mut counts = Counts::default();
+            ledgers.iter().for_each(|(_, ledger)| counts.merge(&ledger.sum(now, window)));
+            counts
+        })
+    }
+}

@@ -1,0 +1,367 @@
+//! The store that services open.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use arrow::array::RecordBatch;
+
+use super::answer::Answer;
+use super::core::Core;
+use super::fill::Supplier;
+use super::gap::{ComputeError, Gap, Source};
+use super::keeper::Keeper;
+use super::memory::Memory;
+use super::views::RegisteredCompute;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{Durability, Settings};
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
+use crate::metrics::{MetricsSource, NoRecorder, Recorder, catalogue};
+use crate::model::{EntityKey, FeatureView, Outcome, TimeRange, Timestamp, ViewName};
+use crate::slo::SloReport;
+use crate::store::{CacheDir, Publish};
+use crate::upkeep;
+
+/// A cache of features in one directory, shared by all threads and by any number of processes.
+///
+/// Cheap to clone; every clone is the same store. When the last one is dropped, what was counted is
+/// written to the journal.
+#[derive(Clone)]
+pub struct FeatureStore(Arc<Handle>);
+
+struct Handle {
+    core: Arc<Core>,
+    // Declared after the core, and stopped before it is flushed: see `Drop`.
+    keeper: Option<Keeper>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.keeper = None;
+        self.core.flush();
+    }
+}
+
+/// Collects what a [`FeatureStore`] is opened with.
+pub struct FeatureStoreBuilder {
+    dir: PathBuf,
+    settings: Settings,
+    clock: Arc<dyn Clock>,
+    recorder: Arc<dyn Recorder>,
+}
+
+impl FeatureStoreBuilder {
+    /// The settings. Default: [`Settings::default`].
+    #[must_use]
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.settings = settings;
+        self
+    }
+
+    /// The clock. Default: the operating system's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Who receives the metrics. Default: nobody.
+    #[must_use]
+    pub fn recorder(mut self, recorder: impl Recorder) -> Self {
+        self.recorder = Arc::new(recorder);
+        self
+    }
+
+    /// Opens the store. Nothing is loaded: the first answer does not wait for a large cache.
+    ///
+    /// # Errors
+    /// `Invalid` for settings that are not allowed, or a directory that holds other things than a
+    /// cache; `Unavailable` where the directory is a file, belongs to somebody else or cannot be used.
+    pub fn open(self) -> Result<FeatureStore> {
+        self.settings.validate()?;
+        let publish = match self.settings.durability {
+            Durability::Fast => Publish::Fast,
+            Durability::Durable => Publish::Durable,
+        };
+        let dir = CacheDir::open(&self.dir, publish, &process_name(&*self.clock))?;
+        let core = Arc::new(Core {
+            manifest: Manifest::new(dir.root(), Arc::clone(&self.clock)),
+            memory: Memory::new(self.settings.memory.max_mb * 1_000_000),
+            dir,
+            settings: self.settings,
+            clock: self.clock,
+            recorder: self.recorder,
+            flights: Default::default(),
+            views: Default::default(),
+            journal: Default::default(),
+            misses: Default::default(),
+            restored: Default::default(),
+            refresher: Default::default(),
+        });
+        core.recorder.set(&catalogue::SLO_OBJECTIVE, &[], core.settings.slo.objective);
+        core.recorder.attach(Arc::downgrade(&core) as std::sync::Weak<dyn MetricsSource>);
+        let keeper = (!core.settings.manifest.fold_interval.is_zero()).then(|| Keeper::start(&core));
+        Ok(FeatureStore(Arc::new(Handle { core, keeper })))
+    }
+}
+
+fn process_name(clock: &dyn Clock) -> String {
+    static OPENED: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{:x}-{}", std::process::id(), clock.now_ns(), OPENED.fetch_add(1, Ordering::Relaxed))
+}
+
+impl FeatureStore {
+    /// Begins to open the cache in `dir`, which is made where there is none.
+    pub fn builder(dir: impl AsRef<Path>) -> FeatureStoreBuilder {
+        FeatureStoreBuilder {
+            dir: dir.as_ref().to_owned(),
+            settings: Settings::default(),
+            clock: Arc::new(SystemClock),
+            recorder: Arc::new(NoRecorder),
+        }
+    }
+
+    /// The features of `entity` in `range`: from memory, from disk, or by calling `compute` for what
+    /// is missing, once however many ask.
+    ///
+    /// `compute` receives a [`Gap`] and returns a batch with the columns of [`FeatureView::schema`],
+    /// in any order, sorted by event time, every time inside the gap and at most once. It is called
+    /// once per gap, on this thread. Its values are trusted up to `now - lateness`; what is later is
+    /// answered and not kept. A range that ends in the future is cut at the present.
+    ///
+    /// One call is one event of the service level, unless the request is `Invalid`.
+    ///
+    /// # Errors
+    /// `Invalid` for an entity with other keys than the view's, a range in the future or one of too
+    /// many blocks. `Compute` where computing failed and nothing else could answer. Trouble with the
+    /// disk is no error: the features are computed then.
+    pub fn get_or_compute<F, E>(
+        &self,
+        view: &FeatureView,
+        entity: &EntityKey,
+        range: TimeRange,
+        mut compute: F,
+    ) -> Result<Answer>
+    where
+        F: FnMut(&Gap) -> Result<RecordBatch, E>,
+        E: Into<ComputeError>,
+    {
+        self.request(view, entity, range, &mut Closure(move |gap: &Gap| compute(gap).map_err(Into::into)))
+    }
+
+    /// The same from a [`Source`], which knows its watermark and version.
+    ///
+    /// # Errors
+    /// As [`get_or_compute`](Self::get_or_compute).
+    pub fn get_or_compute_from(
+        &self,
+        view: &FeatureView,
+        entity: &EntityKey,
+        range: TimeRange,
+        source: &impl Source,
+    ) -> Result<Answer> {
+        self.request(view, entity, range, &mut FromSource(source))
+    }
+
+    /// What the cache holds of a range, or `None` where that is not all of it. Never computes, and is
+    /// no event of the service level.
+    ///
+    /// # Errors
+    /// `Invalid` as for [`get_or_compute`](Self::get_or_compute).
+    pub fn get(&self, view: &FeatureView, entity: &EntityKey, range: TimeRange) -> Result<Option<Answer>> {
+        let core = &self.0.core;
+        view.check_entity(entity)?;
+        let now = core.now();
+        core.views.with(view, || now, |_| ());
+        if let Some(answer) = core.hit(view, entity, range, now) {
+            return Ok(Some(answer));
+        }
+        Ok(core.get(&core.want(view, entity, range, now)?))
+    }
+
+    /// Forgets the blocks of an entity that overlap `range`, in every version of the view. Returns how
+    /// many there were.
+    ///
+    /// When this returns, no process on this machine serves them, and no compute that began before can
+    /// bring them back. Blocks are forgotten as a whole.
+    ///
+    /// # Errors
+    /// `Invalid` for an entity with other keys than the view's; `Unavailable` where a file cannot be
+    /// removed: then repeat it.
+    pub fn invalidate(&self, view: &FeatureView, entity: &EntityKey, range: TimeRange) -> Result<u64> {
+        view.check_entity(entity)?;
+        self.invalidate_scope(view.name(), Some(entity), Some(range))
+    }
+
+    /// Forgets every block of a view, in every version. Returns how many there were.
+    ///
+    /// # Errors
+    /// `Unavailable` where a file cannot be removed: then repeat it.
+    pub fn invalidate_view(&self, view: &FeatureView) -> Result<u64> {
+        self.invalidate_scope(view.name(), None, None)
+    }
+
+    fn invalidate_scope(&self, view: &ViewName, entity: Option<&EntityKey>, range: Option<TimeRange>) -> Result<u64> {
+        let core = &self.0.core;
+        let scope = upkeep::Scope { view, entity, range };
+        let blocks = upkeep::invalidate(&core.dir, &scope, "request", core.now(), |records| core.journal(records))?;
+        // A failure may have come from the very inputs that now changed.
+        core.flights.forgive(|id| id.view == *view && entity.is_none_or(|entity| id.entity == *entity));
+        core.recorder.add(&catalogue::INVALIDATIONS, &[view.as_str(), "request"], 1.0);
+        Ok(blocks)
+    }
+
+    /// Registers what computes a view's stale blocks again in the background; without it a block past
+    /// its `max_age` is computed by the request that meets it.
+    pub fn on_refresh<F, E>(&self, view: &FeatureView, compute: F)
+    where
+        F: Fn(&Gap) -> Result<RecordBatch, E> + Send + Sync + 'static,
+        E: Into<ComputeError>,
+    {
+        let core = &self.0.core;
+        core.refresher.start(core);
+        let compute: Box<RegisteredCompute> = Box::new(move |gap| compute(gap).map_err(Into::into));
+        core.views.with(view, || core.now(), |state| state.refresh.store(Some(Arc::new(compute))));
+    }
+
+    /// Registers what answers, as `fallback` and without being kept, where computing a view fails.
+    pub fn on_failure<F, E>(&self, view: &FeatureView, compute: F)
+    where
+        F: Fn(&Gap) -> Result<RecordBatch, E> + Send + Sync + 'static,
+        E: Into<ComputeError>,
+    {
+        let core = &self.0.core;
+        let compute: Box<RegisteredCompute> = Box::new(move |gap| compute(gap).map_err(Into::into));
+        core.views.with(view, || core.now(), |state| state.fallback.store(Some(Arc::new(compute))));
+    }
+
+    /// The service level: every window's hit ratio, the error budget and the burn rates, over this
+    /// directory's history at the opening and this store's requests since.
+    pub fn slo(&self) -> SloReport {
+        self.0.core.slo(None)
+    }
+
+    /// The same of one view.
+    pub fn slo_of(&self, view: &FeatureView) -> SloReport {
+        self.0.core.slo(Some(view.name()))
+    }
+
+    /// Writes what was counted to the journal now, instead of within the fold interval.
+    pub fn flush(&self) {
+        let core = &self.0.core;
+        if core.restore_history() {
+            core.journal_views();
+            core.flush();
+        }
+    }
+
+    /// The manifest of this cache.
+    pub fn manifest(&self) -> &Manifest {
+        &self.0.core.manifest
+    }
+
+    /// The cache directory.
+    pub fn dir(&self) -> &Path {
+        self.0.core.dir.root()
+    }
+
+    /// The settings that it was opened with.
+    pub fn settings(&self) -> &Settings {
+        &self.0.core.settings
+    }
+
+    /// Bytes of decoded blocks in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.core.memory.bytes()
+    }
+
+    fn request(
+        &self,
+        view: &FeatureView,
+        entity: &EntityKey,
+        range: TimeRange,
+        supply: &mut dyn Supply,
+    ) -> Result<Answer> {
+        let began = Instant::now();
+        let core = &*self.0.core;
+        let now = core.now();
+        core.views.with(view, || now, |state| {
+            if let Err(error) = view.check_entity(entity) {
+                return Err(core.invalid(view, error));
+            }
+            if let Some(answer) = core.hit(view, entity, range, now) {
+                state.ledger.record(now, Outcome::Hit, began.elapsed());
+                tracing::debug!(target: "larder::cache", view = %view.name(), %entity, %range, "get_or_compute: Cache HIT");
+                return Ok(answer);
+            }
+            let wanted = core.want(view, entity, range, now).map_err(|error| core.invalid(view, error))?;
+            let (watermark, input_version) = (supply.watermark(view, entity, now).min(now), supply.version(entity));
+            let mut compute = |gap: &Gap| supply.compute(gap);
+            let mut supplier = Supplier { compute: &mut compute, watermark, input_version };
+            let result = core.serve(state, &wanted, &mut supplier);
+            let outcome = result.as_ref().map_or(Outcome::Error, Answer::outcome);
+            // When it ended, because that is when the counters rise.
+            state.ledger.record(core.now(), outcome, began.elapsed());
+            core.log(view, entity, range, outcome, &result);
+            result
+        })
+    }
+}
+
+impl Core {
+    fn invalid(&self, view: &FeatureView, error: Error) -> Error {
+        self.recorder.add(&catalogue::INVALID_REQUESTS, &[view.name().as_str()], 1.0);
+        error
+    }
+
+    fn log(&self, view: &FeatureView, entity: &EntityKey, range: TimeRange, outcome: Outcome, result: &Result<Answer>) {
+        for block in result.iter().flat_map(Answer::blocks) {
+            self.recorder.add(&catalogue::READS, &[view.name().as_str(), block.origin().as_str()], 1.0);
+        }
+        let phrase = if outcome.is_good() { "Cache HIT" } else { "Cache MISS" };
+        tracing::debug!(target: "larder::cache", view = %view.name(), %entity, %range, %outcome, "get_or_compute: {phrase}");
+    }
+}
+
+/// A compute with what is known of its source, whatever it is.
+trait Supply {
+    fn compute(&mut self, gap: &Gap) -> Result<RecordBatch, ComputeError>;
+
+    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp;
+
+    fn version(&self, entity: &EntityKey) -> Option<String>;
+}
+
+struct Closure<F>(F);
+
+impl<F: FnMut(&Gap) -> Result<RecordBatch, ComputeError>> Supply for Closure<F> {
+    fn compute(&mut self, gap: &Gap) -> Result<RecordBatch, ComputeError> {
+        (self.0)(gap)
+    }
+
+    fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Timestamp {
+        now.saturating_sub(view.lateness())
+    }
+
+    fn version(&self, _: &EntityKey) -> Option<String> {
+        None
+    }
+}
+
+struct FromSource<'a, S>(&'a S);
+
+impl<S: Source> Supply for FromSource<'_, S> {
+    fn compute(&mut self, gap: &Gap) -> Result<RecordBatch, ComputeError> {
+        self.0.compute(gap)
+    }
+
+    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp {
+        self.0.watermark(view, entity, now)
+    }
+
+    fn version(&self, entity: &EntityKey) -> Option<String> {
+        self.0.version(entity)
+    }
+}

@@ -1,0 +1,162 @@
+//! Opening, closing and setting aside the DuckDB file. Nothing else touches it.
+
+use std::cell::Cell;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use duckdb::{Config, Connection};
+
+use super::failure::classify;
+use super::lock::ManifestLock;
+use super::schema;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Timestamp;
+
+/// How long a file that a stranger holds is asked for.
+const STRANGER_PATIENCE: Duration = Duration::from_millis(500);
+const STRANGER_PAUSE: Duration = Duration::from_millis(50);
+/// How many damaged manifests are kept for somebody to look at.
+const KEPT: usize = 2;
+/// What DuckDB keeps beside its file.
+const COMPANIONS: [&str; 4] = ["", ".wal", ".wal.checkpoint", ".wal.recovery"];
+
+/// The opened manifest. Its tables exist.
+///
+/// It borrows the lock, so that it cannot be open without it: opened twice in one process, DuckDB
+/// would lose rows without a word.
+#[derive(Debug)]
+pub(super) struct Database<'lock> {
+    connection: Connection,
+    path: PathBuf,
+    /// Whether a call failed because the file is damaged.
+    damaged: Cell<bool>,
+    _lock: &'lock ManifestLock,
+}
+
+impl<'lock> Database<'lock> {
+    /// Opens the manifest at `path`, or begins it.
+    ///
+    /// # Errors
+    /// `Busy` where another program holds it, `Corrupt` where it is damaged, `Unavailable` where a
+    /// newer version wrote it or the disk refuses.
+    pub(super) fn open(path: &Path, lock: &'lock ManifestLock) -> Result<Self> {
+        let t = std::time::Instant::now();
+        let connection = connect(path)?;
+        eprintln!("connect {:?}", t.elapsed());
+        schema::prepare(&connection, path)?;
+        Ok(Self { connection, path: path.to_owned(), damaged: Cell::new(false), _lock: lock })
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs statements that return nothing of interest.
+    pub(super) fn run(&self, doing: &str, sql: &str) -> Result<()> {
+        self.connection.execute_batch(sql).map_err(|error| self.failed(doing, error))
+    }
+
+    /// The error for a failed call on this file.
+    pub(super) fn failed(&self, doing: &str, error: duckdb::Error) -> Error {
+        let error = classify(&self.path, doing, error);
+        self.damaged.set(self.damaged.get() || error.kind() == ErrorKind::Corrupt);
+        error
+    }
+
+    /// Whether some call so far has met damage.
+    pub(super) fn saw_damage(&self) -> bool {
+        self.damaged.get()
+    }
+
+    /// Does `work` in one transaction, which is rolled back where it fails.
+    pub(super) fn transaction<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        self.run("beginning a transaction", "BEGIN")?;
+        let done = work().and_then(|value| self.run("committing", "COMMIT").map(|()| value));
+        if done.is_err() {
+            // Fails where the commit itself failed and the transaction is over; nothing is open either way.
+            let _ = self.connection.execute_batch("ROLLBACK");
+        }
+        done
+    }
+
+    /// Writes everything into the file itself, so that no log beside it is needed any more.
+    pub(super) fn checkpoint(&self) -> Result<()> {
+        self.run("writing a checkpoint", "CHECKPOINT")
+    }
+
+    pub(super) fn close(self) -> Result<()> {
+        let path = self.path;
+        self.connection.close().map_err(|(_, error)| classify(&path, "closing", error))
+    }
+}
+
+fn connect(path: &Path) -> Result<Connection> {
+    let begun = Instant::now();
+    loop {
+        let opened = config().and_then(|config| Connection::open_with_flags(path, config));
+        match opened.map_err(|error| classify(path, "opening", error)) {
+            Err(error) if error.kind() == ErrorKind::Busy && begun.elapsed() < STRANGER_PATIENCE => {
+                std::thread::sleep(STRANGER_PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Modest, because this runs beside a trading service; and deaf to the network and to extensions.
+fn config() -> duckdb::Result<Config> {
+    Config::default()
+        .threads(2)?
+        .max_memory("512MB")?
+        .with("preserve_insertion_order", "false")?
+        .enable_autoload_extension(false)
+}
+
+/// Renames the manifest with its log, so that a new one can be begun. Returns where the old one is.
+///
+/// The database must be closed. The newest two that were set aside are kept.
+pub(super) fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf> {
+    let stamp: String = now.to_string().chars().filter(|c| !matches!(c, ':' | '-')).collect();
+    let aside = with_suffix(path, &format!(".damaged-{stamp}"));
+    for companion in COMPANIONS {
+        let from = with_suffix(path, companion);
+        match std::fs::rename(&from, with_suffix(&aside, companion)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let message = format!("cannot set aside the damaged {}: check the disk and its owner", from.display());
+                return Err(Error::with_source(ErrorKind::Unavailable, message, error));
+            }
+            _ => {}
+        }
+    }
+    forget_oldest(path);
+    Ok(aside)
+}
+
+/// Keeps only the newest damaged manifests. One that cannot be removed is left for the next time.
+fn forget_oldest(path: &Path) {
+    let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let prefix = format!("{}.damaged-", name.to_string_lossy());
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut damaged: Vec<_> = entries
+        .map(|entry| entry.file_name())
+        .filter(|name| name.to_str().is_some_and(|name| name.starts_with(&prefix) && !name.contains(".wal")))
+        .collect();
+    // The time in the name is written so that it sorts.
+    damaged.sort();
+    for old in damaged.iter().rev().skip(KEPT) {
+        for companion in COMPANIONS {
+            let _ = std::fs::remove_file(with_suffix(&directory.join(old), companion));
+        }
+    }
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}

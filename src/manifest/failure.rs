@@ -1,0 +1,76 @@
+//! What a failure of DuckDB means for us: pure.
+
+use std::path::Path;
+
+use crate::error::{Error, ErrorKind};
+
+/// Parts of messages that say the file is held by another process.
+const LOCKED: &[&str] = &["Could not set lock on file"];
+
+/// Parts of messages that say a newer or foreign DuckDB wrote the file. It is not damaged: hands off.
+const FOREIGN: &[&str] = &[
+    "storage version number",
+    "Unsupported Storage Version",
+    "vector size is",
+    "Cannot open encrypted database",
+    "Failed to read WAL of version",
+];
+
+/// Parts of messages that say the disk, memory or permissions are at fault, whatever else they say:
+/// a failed write makes DuckDB call the database invalid, which a damaged file does as well.
+const ENVIRONMENT: &[&str] = &[
+    "Could not write",
+    "Could not fsync",
+    "fsync failed",
+    "Could not truncate",
+    "Could not rename",
+    "Could not remove",
+    "Cannot open file",
+    "Failed to get stats",
+    "Failed to create directory",
+    "Out of Memory Error",
+    "No space left on device",
+    "Read-only file system",
+    "Permission denied",
+    "read-only mode",
+    "Permission Error",
+];
+
+/// Parts of messages that say the bytes on disk are wrong.
+const DAMAGE: &[&str] = &[
+    "not a valid DuckDB database file",
+    "orrupt",
+    "checksum",
+    "Could not read enough bytes",
+    "Serialization Error",
+    "INTERNAL Error",
+    "FATAL Error",
+    "WAL",
+    "database has been invalidated",
+    "Catalog Error",
+    "IO Error",
+];
+
+/// The error for a failed call of DuckDB while it was `doing` something with the file at `path`.
+///
+/// DuckDB hands on a text and no class, so the text decides. `Corrupt` means: set the file aside.
+/// Whatever is not understood is `Internal`, because setting a good file aside loses history.
+pub(super) fn classify(path: &Path, doing: &str, error: duckdb::Error) -> Error {
+    let text = error.to_string();
+    eprintln!("DUCK {doing}: {text:.150}");
+    let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let file = path.display();
+    let (kind, message) = if says(LOCKED) {
+        (ErrorKind::Busy, format!("manifest {file} is open in another program: close it there, or retry"))
+    } else if says(FOREIGN) {
+        let what = "was written by a newer or foreign DuckDB and is left untouched: use the newest larder here";
+        (ErrorKind::Unavailable, format!("manifest {file} {what}"))
+    } else if says(ENVIRONMENT) {
+        (ErrorKind::Unavailable, format!("manifest {file} cannot be used ({doing}): check disk, memory and owner"))
+    } else if says(DAMAGE) {
+        (ErrorKind::Corrupt, format!("manifest {file} is damaged ({doing}): run `larder repair`"))
+    } else {
+        (ErrorKind::Internal, format!("manifest {file}: {doing} failed"))
+    };
+    Error::with_source(kind, message, error)
+}

@@ -1,0 +1,251 @@
+//! The owner's side of a journal.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use super::{DIRECTORY, frame};
+use crate::clock::{Clock, SystemClock};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::record::Record;
+
+/// How often a new name is tried where a cleaner was quicker to remove the new, still unlocked file.
+const ATTEMPTS: usize = 8;
+
+/// The journal of one open store. Any number of threads may append to it.
+///
+/// Dropping it releases the lock; whoever folds next removes the file once everything in it is in the
+/// manifest.
+#[derive(Debug)]
+pub struct Journal {
+    directory: PathBuf,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    path: PathBuf,
+    file: File,
+    /// Where the last whole append ended; `None` where a failure left that unknown.
+    length: Option<u64>,
+    buffer: Vec<u8>,
+}
+
+impl Journal {
+    /// Begins a new journal in the cache directory, which must exist, and locks it.
+    ///
+    /// # Errors
+    /// `Unavailable` where the directory cannot be written.
+    pub fn create(cache_dir: &Path) -> Result<Self> {
+        let directory = cache_dir.join(DIRECTORY);
+        let open = Open::create(&directory)?;
+        Ok(Self { directory, open: Mutex::new(open) })
+    }
+
+    /// Appends the records in one write: a folder reads all of them or none.
+    ///
+    /// They survive the death of the process at once, and that of the machine after [`sync`](Self::sync).
+    ///
+    /// # Errors
+    /// `Unavailable` where they could not be written. Nothing of them is in the journal then, and
+    /// later appends are not harmed.
+    pub fn append(&self, records: &[Record]) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if open.is_unlinked() {
+            // Somebody removed the directory under us. What is written into a nameless file nobody folds.
+            tracing::warn!(target: "larder::manifest", journal = %open.path.display(), "journal was deleted; beginning a new one");
+            *open = Open::create(&self.directory)?;
+        }
+        open.append(records)
+    }
+
+    /// Forces what was appended to the disk.
+    ///
+    /// # Errors
+    /// `Unavailable` where the disk refuses.
+    pub fn sync(&self) -> Result<()> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.file.sync_data().map_err(|error| unavailable("sync", &open.path, error))
+    }
+
+    /// The file. It changes if somebody deletes it.
+    pub fn path(&self) -> PathBuf {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).path.clone()
+    }
+}
+
+impl Open {
+    fn create(directory: &Path) -> Result<Self> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
+            .map_err(|error| unavailable("create", directory, error))?;
+        for _ in 0..ATTEMPTS {
+            let path = directory.join(unique_name());
+            let file = OpenOptions::new()
+                .append(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+                .map_err(|error| unavailable("create", &path, error))?;
+            // Waits at most for a folder that is looking whether this file still has an owner.
+            file.lock().map_err(|error| unavailable("lock", &path, error))?;
+            let open = Self { path, file, length: Some(0), buffer: Vec::new() };
+            // Between creation and lock the file looked like that of a dead owner, and may be gone.
+            if !open.is_unlinked() {
+                return Ok(open);
+            }
+        }
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            format!("journal directory {}: every new file disappears: see who deletes there", directory.display()),
+        ))
+    }
+
+    fn is_unlinked(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+    }
+
+    fn append(&mut self, records: &[Record]) -> Result<()> {
+        self.buffer.clear();
+        frame::encode(records, &mut self.buffer)?;
+        let before = match self.length {
+            Some(length) => length,
+            None => self.file.metadata().map_err(|error| unavailable("measure", &self.path, error))?.len(),
+        };
+        let written = loop {
+            match self.file.write(&self.buffer) {
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                other => break other,
+            }
+        };
+        let failed = match written {
+            Ok(count) if count == self.buffer.len() => {
+                self.length = Some(before.saturating_add(self.buffer.len() as u64));
+                return Ok(());
+            }
+            Ok(count) => std::io::Error::other(format!("only {count} of {} bytes were written", self.buffer.len())),
+            Err(error) => error,
+        };
+        // No folder has read beyond `before`: a cut frame is no frame. Where even cutting it off
+        // fails, readers skip it.
+        self.length = self.file.set_len(before).is_ok().then_some(before);
+        Err(unavailable("write", &self.path, failed))
+    }
+}
+
+/// A name that no journal had before: offsets are kept by name, so none may ever come back.
+fn unique_name() -> String {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{:x}-{count}.jnl", std::process::id(), SystemClock.now_ns())
+}
+
+fn unavailable(what: &str, path: &Path, error: std::io::Error) -> Error {
+    Error::with_source(
+        ErrorKind::Unavailable,
+        format!("cannot {what} {}: check the disk and the owner of the cache directory", path.display()),
+        error,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::manifest::journal::{Claim, list};
+    use crate::manifest::testing::{read_all, used};
+
+    #[test]
+    fn appends_are_read_back_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::create(dir.path()).unwrap();
+        journal.append(&[used(1), used(2)]).unwrap();
+        journal.append(&[]).unwrap();
+        journal.append(&[used(3)]).unwrap();
+        journal.sync().unwrap();
+        assert_eq!(read_all(&journal.path()).0, [used(1), used(2), used(3)]);
+    }
+
+    #[test]
+    fn files_are_for_the_owner_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::create(dir.path()).unwrap();
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&journal.path()), 0o600);
+        assert_eq!(mode(&dir.path().join(DIRECTORY)), 0o700);
+    }
+
+    #[test]
+    fn a_missing_cache_directory_that_cannot_be_made_is_unavailable() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, b"").unwrap();
+        let error = Journal::create(&file).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.to_string().contains("file/journal"), "{error}");
+    }
+
+    #[test]
+    fn a_failed_append_harms_no_later_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::create(dir.path()).unwrap();
+        journal.append(&[used(1)]).unwrap();
+        {
+            // What a short write leaves if even cutting it off failed.
+            let mut open = journal.open.lock().unwrap();
+            open.file.write_all(b"\xffLJ1\x40\0\0\0torn").unwrap();
+            open.length = None;
+        }
+        journal.append(&[used(2)]).unwrap();
+        let (records, scanned) = read_all(&journal.path());
+        assert_eq!(records, [used(1), used(2)]);
+        assert_eq!(scanned.damaged, 1);
+    }
+
+    #[test]
+    fn a_write_that_fails_is_cut_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::create(dir.path()).unwrap();
+        journal.append(&[used(1)]).unwrap();
+        let path = journal.path();
+        let whole = {
+            let mut open = journal.open.lock().unwrap();
+            let whole = std::mem::replace(&mut open.file, File::open(&path).unwrap());
+            // A file that was opened for reading refuses the write.
+            assert_eq!(open.append(&[used(2)]).unwrap_err().kind(), ErrorKind::Unavailable);
+            whole
+        };
+        journal.open.lock().unwrap().file = whole;
+        journal.append(&[used(3)]).unwrap();
+        assert_eq!(read_all(&path).0, [used(1), used(3)]);
+    }
+
+    #[test]
+    fn a_deleted_journal_is_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::create(dir.path()).unwrap();
+        journal.append(&[used(1)]).unwrap();
+        std::fs::remove_dir_all(dir.path().join(DIRECTORY)).unwrap();
+        journal.append(&[used(2)]).unwrap();
+        assert_eq!(read_all(&journal.path()).0, [used(2)]);
+    }
+
+    #[test]
+    fn the_owner_is_alive_until_it_drops_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::create(dir.path()).unwrap();
+        let listed = list(dir.path()).unwrap();
+        assert!(matches!(Claim::of(&listed[0].path).unwrap(), Claim::Alive));
+        drop(journal);
+        assert!(matches!(Claim::of(&listed[0].path).unwrap(), Claim::Dead(_)));
+    }
+}

@@ -1,0 +1,40 @@
+//! The index of a cache directory: journals that processes write, and the DuckDB file they are folded into.
+//!
+//! The block files are the truth. What is kept here can be made again from them, except for history:
+//! requests, misses, invalidations, and when views were seen.
+//!
+//! | file | part |
+//! |---|---|
+//! | `record` | what a process tells |
+//! | `journal` | the file in which it tells it |
+//! | `handle` | [`Manifest`]: lock, fold, read, rebuild |
+//! | `lock`, `database`, `failure`, `schema` | the DuckDB file, its tables, and what its errors mean |
+//! | `fold`, `stage`, `sheet`, `merge`, `rebuild` | from records to rows |
+//! | `query` | questions |
+
+mod database;
+mod failure;
+mod fold;
+mod handle;
+mod journal;
+mod lock;
+mod merge;
+mod query;
+mod rebuild;
+mod record;
+mod schema;
+mod sheet;
+mod stage;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use fold::FoldReport;
+pub use handle::Manifest;
+pub use journal::Journal;
+pub use query::{
+    BlockFilter, Coverage, Hole, MinuteCount, OutcomeCount, Query, TopMiss, Totals, ViewSummary, ViewVersion,
+};
+pub use rebuild::Rebuilt;
+pub use record::{BlockRef, BlockRow, Invalidation, Record, RemovalReason};

@@ -1,0 +1,147 @@
+//! What happened.
+
+use super::Query;
+use crate::error::Result;
+use crate::manifest::record::Invalidation;
+use crate::model::{EntityKey, Fingerprint, MissReason, Outcome, Timestamp, ViewName};
+
+/// Requests of one minute, view and outcome, of all processes together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MinuteCount {
+    /// Whole minutes since the epoch.
+    pub minute: i64,
+    /// The view.
+    pub view: ViewName,
+    /// What the requests turned out to be.
+    pub outcome: Outcome,
+    /// How many.
+    pub count: u64,
+}
+
+/// Requests of one view and outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutcomeCount {
+    /// The view.
+    pub view: ViewName,
+    /// What the requests turned out to be.
+    pub outcome: Outcome,
+    /// How many.
+    pub count: u64,
+}
+
+/// What had to be computed most often.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopMiss {
+    /// The view.
+    pub view: ViewName,
+    /// The entity.
+    pub entity: EntityKey,
+    /// Why it was not served from the cache.
+    pub reason: MissReason,
+    /// How many blocks.
+    pub count: u64,
+}
+
+/// A version of a view that some process has served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ViewVersion {
+    /// The view.
+    pub view: ViewName,
+    /// The version.
+    pub fingerprint: Fingerprint,
+    /// Its definition as JSON.
+    pub definition: String,
+    /// When it was seen first.
+    pub first_seen: Timestamp,
+    /// When it was seen last.
+    pub last_seen: Timestamp,
+}
+
+const MINUTES: &str = "
+SELECT epoch_us(minute) // 60000000, view, outcome, sum(count)::UBIGINT FROM requests_per_minute
+WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
+
+const OUTCOMES: &str = "
+SELECT view, outcome, sum(count)::UBIGINT FROM requests_per_minute
+WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
+
+const TOP_MISSES: &str = "
+SELECT view, entity, reason, sum(count)::UBIGINT AS times FROM misses
+WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY times DESC, view, entity, reason LIMIT ?";
+
+const INVALIDATIONS: &str = "
+SELECT invalidated_at, view, entity, start_ts, end_ts, cause, blocks FROM invalidations ORDER BY ALL DESC LIMIT ?";
+
+const VIEWS: &str = "
+SELECT view, fingerprint, definition, first_seen, last_seen FROM views ORDER BY view, first_seen, fingerprint";
+
+impl Query<'_> {
+    /// Requests per minute from the minute of `since` on, in order of time.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn requests_per_minute(&self, since: Timestamp) -> Result<Vec<MinuteCount>> {
+        self.rows("reading requests per minute", MINUTES, [minute_of(since)], |row| {
+            Ok(MinuteCount { minute: row.get(0)?, view: row.get(1)?, outcome: row.get(2)?, count: row.get(3)? })
+        })
+    }
+
+    /// Requests per view and outcome from the minute of `since` on.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn outcomes(&self, since: Timestamp) -> Result<Vec<OutcomeCount>> {
+        self.rows("adding up outcomes", OUTCOMES, [minute_of(since)], |row| {
+            Ok(OutcomeCount { view: row.get(0)?, outcome: row.get(1)?, count: row.get(2)? })
+        })
+    }
+
+    /// What had to be computed most often from the minute of `since` on, the most frequent first.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn top_misses(&self, since: Timestamp, limit: u32) -> Result<Vec<TopMiss>> {
+        self.rows("adding up misses", TOP_MISSES, [minute_of(since), i64::from(limit)], |row| {
+            Ok(TopMiss { view: row.get(0)?, entity: row.get(1)?, reason: row.get(2)?, count: row.get(3)? })
+        })
+    }
+
+    /// The latest invalidations, the newest first.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn invalidations(&self, limit: u32) -> Result<Vec<Invalidation>> {
+        self.rows("reading invalidations", INVALIDATIONS, [i64::from(limit)], |row| {
+            Ok(Invalidation {
+                at: row.get(0)?,
+                view: row.get(1)?,
+                entity: row.get(2)?,
+                start: row.get(3)?,
+                end: row.get(4)?,
+                cause: row.get(5)?,
+                blocks: row.get(6)?,
+            })
+        })
+    }
+
+    /// Every version of every view that was ever served from this cache, by view and age.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn views(&self) -> Result<Vec<ViewVersion>> {
+        self.rows("reading views", VIEWS, [], |row| {
+            Ok(ViewVersion {
+                view: row.get(0)?,
+                fingerprint: row.get(1)?,
+                definition: row.get(2)?,
+                first_seen: row.get(3)?,
+                last_seen: row.get(4)?,
+            })
+        })
+    }
+}
+
+/// The minute of `at` in microseconds, as the tables hold it.
+fn minute_of(at: Timestamp) -> i64 {
+    at.as_ns().div_euclid(60_000_000_000) * 60_000_000
+}

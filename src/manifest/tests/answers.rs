@@ -1,0 +1,225 @@
+//! Questions and their answers.
+
+use proptest::prelude::*;
+
+use crate::manifest::testing::{DAY, at, block, block_ref, blocks, manifest, published, requests, symbol, view};
+use crate::manifest::{
+    BlockFilter, BlockRow, Hole, Invalidation, Journal, Manifest, MinuteCount, OutcomeCount, Record, TopMiss, Totals,
+};
+use crate::model::{Fingerprint, MissReason, Outcome, TimeRange, ViewName};
+
+fn holding(records: &[Record]) -> (tempfile::TempDir, Manifest) {
+    let dir = tempfile::tempdir().unwrap();
+    Journal::create(dir.path()).unwrap().append(records).unwrap();
+    let manifest = manifest(dir.path());
+    (dir, manifest)
+}
+
+fn days(start: i64, end: i64) -> TimeRange {
+    TimeRange::new(at(start * DAY), at(end * DAY)).unwrap()
+}
+
+#[test]
+fn blocks_are_found_by_view_entity_and_time() {
+    let other = BlockRow { view: view("w"), fingerprint: Fingerprint::of(b"w"), ..block("A", 1, 1) };
+    let rows = [block("A", 1, 1), block("A", 2, 1), block("B/C", 1, 1), other];
+    let records: Vec<_> = rows.iter().cloned().map(published).collect();
+    let (_dir, manifest) = holding(&records);
+    let cases = [
+        (BlockFilter::default(), 4),
+        (BlockFilter { view: Some(view("v")), ..BlockFilter::default() }, 3),
+        (BlockFilter { fingerprint: Some(Fingerprint::of(b"w")), ..BlockFilter::default() }, 1),
+        (BlockFilter { entity: Some(symbol("B/C")), ..BlockFilter::default() }, 1),
+        (BlockFilter { range: Some(days(2, 3)), ..BlockFilter::default() }, 1),
+        (BlockFilter { range: Some(days(0, 1)), ..BlockFilter::default() }, 0),
+        (
+            BlockFilter {
+                view: Some(view("v")),
+                entity: Some(symbol("A")),
+                range: Some(days(0, 2)),
+                fingerprint: None,
+            },
+            1,
+        ),
+    ];
+    manifest
+        .read(|query| {
+            for (filter, count) in cases {
+                assert_eq!(query.blocks(&filter)?.len(), count, "{filter:?}");
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn totals_and_summaries_add_up() {
+    let tail = BlockRow { known_until: at(2 * DAY + 5), last_used: at(77), ..block("B", 2, 1) };
+    let (_dir, manifest) = holding(&[published(block("A", 1, 1)), published(tail)]);
+    let totals = Totals { blocks: 2, tails: 1, rows: 2880, bytes: 20_000 };
+    manifest
+        .read(|query| {
+            assert_eq!(query.totals()?, totals);
+            let summary = query.view_summaries()?.remove(0);
+            assert_eq!((summary.view, summary.fingerprint), (view("v"), Fingerprint::of(b"v")));
+            assert_eq!((summary.totals, summary.entities), (totals, 2));
+            assert_eq!((summary.first_start, summary.last_start), (at(DAY), at(2 * DAY)));
+            assert_eq!((summary.known_until, summary.last_used), (at(2 * DAY + 5), at(77)));
+            Ok(())
+        })
+        .unwrap();
+    let (_dir, empty) = holding(&[]);
+    empty
+        .read(|query| {
+            assert_eq!(query.totals()?, Totals::default());
+            assert!(query.view_summaries()?.is_empty() && query.coverage()?.is_empty() && query.views()?.is_empty());
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn requests_and_misses_add_up_over_processes_and_minutes() {
+    let missed = |minute, name: &str, reason, count| Record::Missed {
+        minute,
+        view: view("v"),
+        entity: symbol(name),
+        reason,
+        count,
+    };
+    let (dir, manifest) = holding(&[
+        requests(10, Outcome::Hit, 5),
+        requests(10, Outcome::Miss, 1),
+        missed(10, "A", MissReason::Absent, 4),
+        missed(11, "B", MissReason::Tail, 3),
+    ]);
+    let other = Journal::create(dir.path()).unwrap();
+    other
+        .append(&[requests(10, Outcome::Hit, 2), requests(11, Outcome::Hit, 1), missed(12, "B", MissReason::Tail, 2)])
+        .unwrap();
+    let minute = |minute: i64| at(minute * 60_000_000_000 + 59_000_000_000);
+    let row = |minute, outcome, count| MinuteCount { minute, view: view("v"), outcome, count };
+    let total = |outcome, count| OutcomeCount { view: view("v"), outcome, count };
+    let top = |name: &str, reason, count| TopMiss { view: view("v"), entity: symbol(name), reason, count };
+    manifest
+        .read(|query| {
+            let all = [row(10, Outcome::Hit, 7), row(10, Outcome::Miss, 1), row(11, Outcome::Hit, 1)];
+            assert_eq!(query.requests_per_minute(minute(10))?, all);
+            assert_eq!(query.requests_per_minute(minute(11))?, all[2..]);
+            assert_eq!(query.outcomes(minute(10))?, [total(Outcome::Hit, 8), total(Outcome::Miss, 1)]);
+            assert_eq!(query.outcomes(minute(12))?, []);
+            let worst = [top("B", MissReason::Tail, 5), top("A", MissReason::Absent, 4)];
+            assert_eq!(query.top_misses(minute(10), 10)?, worst);
+            assert_eq!(query.top_misses(minute(10), 1)?, worst[..1]);
+            assert_eq!(query.top_misses(minute(12), 9)?, [top("B", MissReason::Tail, 2)]);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn invalidations_come_newest_first() {
+    let one = |time, entity, cause: &str| Invalidation {
+        at: at(time),
+        view: view("v"),
+        entity,
+        start: at(1),
+        end: at(2),
+        cause: cause.to_owned(),
+        blocks: 3,
+    };
+    let (old, new) = (one(5, Some(symbol("A")), "late rows"), one(6, None, "it's \0 odd; --"));
+    let (_dir, manifest) = holding(&[Record::Invalidated(old.clone()), Record::Invalidated(new.clone())]);
+    manifest
+        .read(|query| {
+            assert_eq!(query.invalidations(10)?, [new.clone(), old]);
+            assert_eq!(query.invalidations(1)?, [new]);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn a_view_is_known_from_its_first_to_its_last_heartbeat() {
+    let seen = |time, definition: &str| Record::ViewSeen {
+        at: at(time),
+        view: view("v"),
+        fingerprint: Fingerprint::of(b"v"),
+        definition: definition.to_owned(),
+    };
+    let (dir, manifest) = holding(&[seen(20, "{}"), seen(30, "{\"new\":1}")]);
+    manifest.fold().unwrap();
+    Journal::create(dir.path()).unwrap().append(&[seen(10, "{\"old\":1}")]).unwrap();
+    let views = manifest.read(|query| query.views()).unwrap();
+    assert_eq!(views.len(), 1);
+    assert_eq!((views[0].first_seen, views[0].last_seen), (at(10), at(30)));
+    assert_eq!(views[0].definition, "{\"new\":1}");
+}
+
+#[test]
+fn a_row_that_somebody_spoilt_by_hand_hides_no_other() {
+    let (_dir, manifest) = holding(&[published(block("A", 1, 1)), published(block("B", 1, 1))]);
+    manifest.fold().unwrap();
+    let connection = duckdb::Connection::open(manifest.path()).unwrap();
+    connection.execute_batch("UPDATE manifest SET view = 'Not A Name' WHERE symbol = 'A'").unwrap();
+    connection.close().unwrap();
+    assert_eq!(blocks(&manifest), [block("B", 1, 1)]);
+    assert!(manifest.read(|query| query.view_summaries()).unwrap().iter().all(|row| row.view == view("v")));
+}
+
+/// For each entity and day: no block, a whole one, or a tail known up to noon.
+type Days = Vec<[u8; 10]>;
+
+fn covered(kind: u8, half: i64) -> bool {
+    kind == 1 || (kind == 2 && half % 2 == 0)
+}
+
+/// Looks at every half day on its own.
+fn lacking(entities: &Days, half: i64) -> u64 {
+    let lacks = |days: &[u8; 10]| {
+        let known = |half: i64| covered(days[(half / 2) as usize], half);
+        let first = (0..20).find(|half| days[(*half / 2) as usize] != 0);
+        let last = (0..20).rev().find(|half| days[(*half / 2) as usize] != 0 && half % 2 == 0);
+        first.is_some_and(|first| first <= half) && last.is_some_and(|last| half < last) && !known(half)
+    };
+    entities.iter().filter(|days| lacks(days)).count() as u64
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #[test]
+    fn holes_are_what_looking_at_every_half_day_finds(
+        entities in prop::collection::vec(prop::array::uniform10(0u8..3), 1..4),
+    ) {
+        let mut records = Vec::new();
+        for (number, days) in entities.iter().enumerate() {
+            for (day, kind) in days.iter().enumerate().filter(|(_, kind)| **kind != 0) {
+                let row = block(&format!("S{number}"), day as i64, 1);
+                let known_until = if *kind == 2 { at(day as i64 * DAY + DAY / 2) } else { row.end };
+                records.push(published(BlockRow { known_until, ..row }));
+            }
+        }
+        let (_dir, manifest) = holding(&records);
+        let coverage = manifest.read(|query| query.coverage()).unwrap();
+        let holes: Vec<Hole> = coverage.into_iter().flat_map(|coverage| coverage.holes).collect();
+        for half in 0..20 {
+            let instant = at(half * DAY / 2);
+            let told: u64 = holes.iter().filter(|hole| hole.range.contains(instant)).map(|hole| hole.entities).sum();
+            prop_assert_eq!(told, lacking(&entities, half), "half day {}: {:?}", half, &holes);
+        }
+    }
+}
+
+#[test]
+fn people_find_readable_tables() {
+    let (_dir, manifest) =
+        holding(&[published(block("A", 1, 1)), requests(61, Outcome::Hit, 3), requests(62, Outcome::Miss, 1)]);
+    manifest.fold().unwrap();
+    let connection = duckdb::Connection::open(manifest.path()).unwrap();
+    let text = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, String>(0)).unwrap();
+    assert_eq!(text("SELECT symbol || ' ' || start_ts::DATE || ' ' || state FROM manifest"), "A 1970-01-02 complete");
+    assert_eq!(text("SELECT entity FROM manifest"), "{\"symbol\":\"A\"}");
+    assert_eq!(text("SELECT hour || ' ' || hit_ratio FROM hit_ratio_per_hour"), "1970-01-01 01:00:00 0.75");
+    assert_eq!(text("SELECT view || ' ' || blocks FROM size_per_view"), "v 1");
+    let _: (ViewName, _) = (view("v"), block_ref("A", 1));
+}

@@ -1,0 +1,77 @@
+//! Forgetting blocks whose source rows changed.
+
+use std::path::Path;
+
+use crate::block::{self, BlockMeta};
+use crate::error::Result;
+use crate::manifest::{BlockRef, Invalidation, Record, RemovalReason};
+use crate::model::{EntityKey, TimeRange, Timestamp, ViewName};
+use crate::store::{CacheDir, PathIdentity};
+
+/// Which blocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Scope<'a> {
+    /// Of this view, in all its versions.
+    pub view: &'a ViewName,
+    /// Of this entity, or of all.
+    pub entity: Option<&'a EntityKey>,
+    /// Those that overlap this range, or all.
+    pub range: Option<TimeRange>,
+}
+
+/// Forgets blocks: when it returns, no process serves them. Returns how many there were.
+///
+/// # Errors
+/// `Unavailable` where a file cannot be removed: then repeat it.
+pub fn invalidate(
+    dir: &CacheDir,
+    scope: &Scope<'_>,
+    cause: &str,
+    now: Timestamp,
+    mut journal: impl FnMut(&[Record]),
+) -> Result<u64> {
+    let gone =
+        dir.invalidate(scope.view, scope.entity, |file, identity| overlaps(dir, &file.path, identity, scope.range))?;
+    let blocks = gone.len() as u64;
+    let mut records: Vec<Record> = gone.iter().filter_map(|(_, identity)| removed(identity, scope, now)).collect();
+    records.push(Record::Invalidated(Invalidation {
+        at: now,
+        view: scope.view.clone(),
+        entity: scope.entity.cloned(),
+        start: scope.range.map_or(Timestamp::MIN, |range| range.start()),
+        end: scope.range.map_or(Timestamp::MAX, |range| range.end()),
+        cause: cause.to_owned(),
+        blocks,
+    }));
+    journal(&records);
+    let entity = scope.entity.map_or_else(|| "all entities".to_owned(), ToString::to_string);
+    tracing::info!(target: "larder::cache", cause, blocks, "Cache key {} {entity} invalidated", scope.view);
+    Ok(blocks)
+}
+
+fn overlaps(dir: &CacheDir, path: &Path, identity: &PathIdentity, range: Option<TimeRange>) -> bool {
+    let Some(range) = range else { return true };
+    if identity.start >= range.end() {
+        return false;
+    }
+    if identity.start >= range.start() {
+        return true;
+    }
+    // It begins before the range; where it ends stands only in the file. One that cannot be read goes too.
+    let bytes = dir.read_path(path).ok().flatten();
+    let meta = bytes
+        .and_then(|bytes| block::describe(&bytes).ok())
+        .and_then(|found| BlockMeta::parse(&found.description).ok());
+    meta.is_none_or(|meta| meta.id.range.overlaps(&range))
+}
+
+fn removed(identity: &PathIdentity, scope: &Scope<'_>, at: Timestamp) -> Option<Record> {
+    let entity = match scope.entity {
+        Some(entity) => entity.clone(),
+        // The path has the keys as text. A row of a typed key that stays behind is found by `verify`.
+        None => EntityKey::new(identity.keys.iter().map(|(name, value)| (name, value.as_str()))).ok()?,
+    };
+    let block =
+        BlockRef { view: identity.view.clone(), fingerprint: identity.fingerprint, entity, start: identity.start };
+    Some(Record::Removed { block, at, reason: RemovalReason::Invalidated })
+}

@@ -1,0 +1,94 @@
+//! Making a cache whole: damaged blocks out of the way, the manifest true.
+
+use serde::Serialize;
+
+use super::Progress;
+use super::scan::{Scanned, row, scan, stats};
+use crate::block::ColumnStats;
+use crate::error::Result;
+use crate::manifest::{BlockRow, Manifest, Rebuilt};
+use crate::model::Timestamp;
+use crate::store::{CacheDir, FoundFile};
+
+/// What repairing did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct RepairReport {
+    /// Files looked at.
+    pub files: u64,
+    /// Damaged or misplaced files, below the cache directory, and why they went to `quarantine/`.
+    pub quarantined: Vec<(String, String)>,
+    /// Files that are none of Larder's, and stayed.
+    pub strangers: Vec<String>,
+    /// Blocks in the manifest now.
+    pub blocks: u64,
+    /// Blocks that the manifest had not known.
+    pub added: u64,
+    /// Rows whose file was gone.
+    pub dropped: u64,
+    /// Whether it was stopped before the end; the manifest is as it was then.
+    pub interrupted: bool,
+}
+
+/// Quarantines what is damaged and makes the manifest say what the files are.
+///
+/// # Errors
+/// `Busy` or `Unavailable` where the manifest or the disk cannot be used: nothing is half done, repeat it.
+pub fn repair(
+    dir: &CacheDir,
+    manifest: &Manifest,
+    now: Timestamp,
+    progress: &mut dyn Progress,
+) -> Result<RepairReport> {
+    let mut report = RepairReport::default();
+    let mut sound = Vec::new();
+    let mut files = Vec::new();
+    dir.files(|file| files.push(file))?;
+    let total = files.len() as u64;
+    for file in files {
+        if !progress.advance(report.files, Some(total)) {
+            report.interrupted = true;
+            return Ok(report);
+        }
+        report.files += 1;
+        let name = file.path.to_string_lossy().into_owned();
+        match scan(dir, &file.path) {
+            Scanned::Sound(meta) => sound.push((row(&file, &meta), file)),
+            Scanned::Bad(why) => {
+                dir.quarantine(&file.path)?;
+                report.quarantined.push((name, why));
+            }
+            Scanned::Stranger => report.strangers.push(name),
+            Scanned::Newer | Scanned::Gone => {}
+        }
+    }
+    let rebuilt = replace(dir, manifest, now, sound)?;
+    report.blocks = rebuilt.blocks;
+    report.added = rebuilt.added;
+    report.dropped = rebuilt.dropped;
+    Ok(report)
+}
+
+/// Makes the manifest from the block files, without touching them.
+///
+/// # Errors
+/// As [`repair`].
+pub fn rebuild(dir: &CacheDir, manifest: &Manifest, now: Timestamp) -> Result<Rebuilt> {
+    let mut sound = Vec::new();
+    dir.files(|file| {
+        if let Scanned::Sound(meta) = scan(dir, &file.path) {
+            sound.push((row(&file, &meta), file));
+        }
+    })?;
+    replace(dir, manifest, now, sound)
+}
+
+fn replace(
+    dir: &CacheDir,
+    manifest: &Manifest,
+    began: Timestamp,
+    sound: Vec<(BlockRow, FoundFile)>,
+) -> Result<Rebuilt> {
+    // One block's statistics at a time: those of a million blocks would not fit into memory.
+    let rows = sound.into_iter().map(|(row, file)| -> (BlockRow, Vec<ColumnStats>) { (row, stats(dir, &file.path)) });
+    manifest.rebuild(began, rows)
+}

@@ -1,0 +1,72 @@
+//! Looking at every file below `blocks/`.
+
+use std::path::Path;
+
+use crate::block::{self, BlockMeta, ColumnStats};
+use crate::manifest::BlockRow;
+use crate::store::{CacheDir, FoundFile, block_path, identity_of};
+
+/// What a file turned out to be.
+pub enum Scanned {
+    /// A sound block in its place.
+    Sound(Box<BlockMeta>),
+    /// A block of a later format version, which is none of ours to judge.
+    Newer,
+    /// Damaged, or a sound block in another one's place.
+    Bad(String),
+    /// Nothing that Larder makes.
+    Stranger,
+    /// It went away meanwhile.
+    Gone,
+}
+
+/// Looks at one file: checksum over every byte, metadata, and metadata against path.
+pub fn scan(dir: &CacheDir, path: &Path) -> Scanned {
+    if identity_of(path).is_none() {
+        return Scanned::Stranger;
+    }
+    let bytes = match dir.read_path(path) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Scanned::Gone,
+        Err(error) => return Scanned::Bad(error.to_string()),
+    };
+    let described = match block::describe(&bytes) {
+        Ok(described) => described,
+        Err(block::BlockError::NewerFormat { .. }) => return Scanned::Newer,
+        Err(error) => return Scanned::Bad(error.to_string()),
+    };
+    match BlockMeta::parse(&described.description) {
+        Ok(meta) if block_path(&meta.id) == path => Scanned::Sound(Box::new(meta)),
+        Ok(meta) => Scanned::Bad(format!("it is the block of {}", meta.id)),
+        Err(what) => Scanned::Bad(what),
+    }
+}
+
+/// The manifest's row of a block file.
+pub fn row(file: &FoundFile, meta: &BlockMeta) -> BlockRow {
+    BlockRow {
+        view: meta.id.view.clone(),
+        fingerprint: meta.id.fingerprint,
+        entity: meta.id.entity.clone(),
+        start: meta.id.range.start(),
+        end: meta.id.range.end(),
+        known_until: meta.known_until,
+        rows: meta.rows,
+        bytes: file.bytes,
+        created: meta.created,
+        compute_ms: meta.compute_time.as_secs_f64() * 1e3,
+        input_version: meta.input_version.clone(),
+        file: file.path.to_string_lossy().into_owned(),
+        last_used: meta.created,
+        uses: 0,
+    }
+}
+
+/// The statistics of a block's columns; none where it cannot be decoded.
+pub fn stats(dir: &CacheDir, path: &Path) -> Vec<ColumnStats> {
+    let decoded = dir.read_path(path).ok().flatten().and_then(|bytes| {
+        let schema = block::describe(&bytes).ok()?.schema;
+        block::decode(bytes, &schema).ok()
+    });
+    decoded.map_or_else(Vec::new, |decoded| block::column_stats(&decoded.batch))
+}

@@ -1,0 +1,40 @@
+//! Invalidation, in this process and in others.
+
+use larder::Outcome;
+
+use crate::desk::{Desk, checked_rows, range, symbol, view};
+
+#[test]
+fn an_invalidated_block_is_computed_again_in_every_store() {
+    let desk = Desk::new();
+    let (view, eurusd) = (view(), symbol("EURUSD"));
+    let days = range("2024-03-01", "2024-03-04");
+    // Two stores on one directory share nothing in memory, as two processes do not.
+    let (one, other) = (desk.open(), desk.open());
+    one.get_or_compute(&view, &eurusd, days, |gap| desk.compute(gap)).unwrap();
+    let warm = other.get_or_compute(&view, &eurusd, days, |gap| desk.compute(gap)).unwrap();
+    assert_eq!((warm.outcome(), desk.computes()), (Outcome::Hit, 1));
+    let blocks = one.invalidate(&view, &eurusd, range("2024-03-02T12:00:00Z", "2024-03-02T13:00:00Z")).unwrap();
+    assert_eq!(blocks, 1);
+    let after = other.get_or_compute(&view, &eurusd, days, |gap| desk.compute(gap)).unwrap();
+    assert_eq!((after.outcome(), desk.computes()), (Outcome::Partial, 2));
+    assert_eq!(checked_rows(&after, &eurusd), 3 * 1440);
+}
+
+#[test]
+fn a_compute_that_began_before_an_invalidation_is_answered_and_not_published() {
+    let desk = Desk::new();
+    let (view, eurusd) = (view(), symbol("EURUSD"));
+    let day = range("2024-03-01", "2024-03-02");
+    let (one, other) = (desk.open(), desk.open());
+    let answer = one
+        .get_or_compute(&view, &eurusd, day, |gap| {
+            other.invalidate(&view, &eurusd, day).unwrap();
+            desk.compute(gap)
+        })
+        .unwrap();
+    assert_eq!(checked_rows(&answer, &eurusd), 1440);
+    for store in [&one, &other] {
+        assert!(store.get(&view, &eurusd, day).unwrap().is_none());
+    }
+}

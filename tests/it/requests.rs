@@ -1,0 +1,138 @@
+//! get_or_compute: which tier answers, and what is computed.
+
+use larder::{Origin, Outcome};
+
+use crate::desk::{Desk, checked_rows, range, symbol, time, view};
+
+#[test]
+fn a_miss_is_computed_once_then_served_from_memory_and_after_a_restart_from_disk() {
+    let desk = Desk::new();
+    let (view, eurusd) = (view(), symbol("EURUSD"));
+    let days = range("2024-03-01", "2024-03-04");
+    let store = desk.open();
+    let cold = store.get_or_compute(&view, &eurusd, days, |gap| desk.compute(gap)).unwrap();
+    assert_eq!((cold.outcome(), desk.computes()), (Outcome::Miss, 1), "three adjacent blocks are one gap");
+    assert_eq!(checked_rows(&cold, &eurusd), 3 * 1440);
+    let warm = store.get_or_compute(&view, &eurusd, days, |gap| desk.compute(gap)).unwrap();
+    assert_eq!(warm.outcome(), Outcome::Hit);
+    assert!(warm.blocks().iter().all(|block| block.origin() == Origin::Memory));
+    drop(store);
+    let store = desk.open();
+    let disk = store.get_or_compute(&view, &eurusd, days, |gap| desk.compute(gap)).unwrap();
+    assert_eq!((disk.outcome(), desk.computes()), (Outcome::Hit, 1));
+    assert!(disk.blocks().iter().all(|block| block.origin() == Origin::Disk));
+    assert_eq!(disk.to_batch().unwrap(), cold.to_batch().unwrap());
+}
+
+#[test]
+fn a_range_inside_a_block_gets_its_rows_and_keeps_the_whole_block() {
+    let desk = Desk::new();
+    let (view, eurusd) = (view(), symbol("EURUSD"));
+    let store = desk.open();
+    let hour = range("2024-03-01T10:00:00Z", "2024-03-01T11:00:00Z");
+    let answer = store.get_or_compute(&view, &eurusd, hour, |gap| desk.compute(gap)).unwrap();
+    assert_eq!(checked_rows(&answer, &eurusd), 60);
+    let rest = range("2024-03-01T11:00:00Z", "2024-03-01T23:00:00Z");
+    let answer = store.get_or_compute(&view, &eurusd, rest, |gap| desk.compute(gap)).unwrap();
+    assert_eq!((answer.outcome(), checked_rows(&answer, &eurusd)), (Outcome::Hit, 12 * 60));
+}
+
+#[test]
+fn the_tail_is_extended_from_where_it_ends() {
+    let desk = Desk::new();
+    let (view, eurusd) = (view(), symbol("EURUSD"));
+    let store = desk.open();
+    let mut gaps = Vec::new();
+    let mut ask = |end: &str| {
+        let answer = store
+            .get_or_compute(&view, &eurusd, range("2024-03-15", end), |gap| {
+                gaps.push(gap.range().to_string());
+                desk.compute(gap)
+            })
+            .unwrap();
+        (answer.outcome(), checked_rows(&answer, &eurusd))
+    };
+    assert_eq!(ask("2024-03-15T11:00:00Z"), (Outcome::Miss, 660));
+    assert_eq!(ask("2024-03-15T11:59:00Z"), (Outcome::Hit, 719), "it is known up to a minute ago");
+    desk.clock.set(time("2024-03-15T12:10:00Z").as_ns());
+    assert_eq!(ask("2024-03-15T12:05:00Z"), (Outcome::Partial, 725));
+    desk.clock.set(time("2024-03-16T12:00:00Z").as_ns());
+    assert_eq!(ask("2024-03-16T00:00:00Z"), (Outcome::Partial, 1440));
+    assert_eq!(ask("2024-03-16T00:00:00Z"), (Outcome::Hit, 1440));
+    assert_eq!(
+        gaps,
+        [
+            "2024-03-15T00:00:00Z to 2024-03-15T11:59:00Z",
+            "2024-03-15T11:59:00Z to 2024-03-15T12:09:00Z",
+            "2024-03-15T12:09:00Z to 2024-03-16T00:00:00Z",
+        ]
+    );
+}
+
+#[test]
+fn what_lies_beyond_the_watermark_is_answered_and_not_kept() {
+    let desk = Desk::new();
+    let (view, eurusd) = (view(), symbol("EURUSD"));
+    let store = desk.open();
+    let until_now = range("2024-03-15T11:00:00Z", "2024-03-15T12:00:00Z");
+    for outcome in [Outcome::Miss, Outcome::Partial, Outcome::Partial] {
+        let answer = store.get_or_compute(&view, &eurusd, until_now, |gap| desk.compute(gap)).unwrap();
+        assert_eq!((answer.outcome(), checked_rows(&answer, &eurusd)), (outcome, 60));
+    }
+    assert!(store.get(&view, &eurusd, until_now).unwrap().is_none());
+    assert!(store.get(&view, &eurusd, range("2024-03-15T11:00:00Z", "2024-03-15T11:59:00Z")).unwrap().is_some());
+}
+
+#[test]
+fn a_range_into_the_future_is_cut_at_now() {
+    let desk = Desk::new();
+    let (view, eurusd) = (view(), symbol("EURUSD"));
+    let store = desk.open();
+    let answer = store
+        .get_or_compute(&view, &eurusd, range("2024-03-15T11:00:00Z", "2024-03-20"), |gap| desk.compute(gap))
+        .unwrap();
+    assert!(answer.is_cut());
+    assert_eq!(answer.range(), range("2024-03-15T11:00:00Z", "2024-03-15T12:00:00Z"));
+    assert_eq!(checked_rows(&answer, &eurusd), 60);
+}
+
+#[test]
+fn an_empty_result_is_a_result() {
+    let desk = Desk::new();
+    let (view, eurusd) = (view(), symbol("EURUSD"));
+    let weekend = range("2024-03-09", "2024-03-11");
+    let store = desk.open();
+    let nothing = |gap: &larder::Gap| {
+        gap.batch(vec![], vec![arrow::array::new_empty_array(&arrow::datatypes::DataType::Float64)])
+    };
+    assert_eq!(store.get_or_compute(&view, &eurusd, weekend, nothing).unwrap().num_rows(), 0);
+    drop(store);
+    let answer = desk.open().get_or_compute(&view, &eurusd, weekend, |gap| desk.compute(gap)).unwrap();
+    assert_eq!((answer.outcome(), answer.num_rows(), desk.computes()), (Outcome::Hit, 0, 0));
+}
+
+#[test]
+fn holes_between_cached_blocks_are_separate_gaps() {
+    let desk = Desk::new();
+    let (view, eurusd) = (view(), symbol("EURUSD"));
+    let store = desk.open();
+    for day in [("2024-03-02", "2024-03-03"), ("2024-03-05", "2024-03-06")] {
+        store.get_or_compute(&view, &eurusd, range(day.0, day.1), |gap| desk.compute(gap)).unwrap();
+    }
+    let answer =
+        store.get_or_compute(&view, &eurusd, range("2024-03-01", "2024-03-07"), |gap| desk.compute(gap)).unwrap();
+    assert_eq!((answer.outcome(), checked_rows(&answer, &eurusd)), (Outcome::Partial, 6 * 1440));
+    assert_eq!(desk.computes(), 2 + 3, "before, between and after");
+}
+
+#[test]
+fn views_entities_and_versions_do_not_mix() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let day = range("2024-03-01", "2024-03-02");
+    for name in ["EURUSD", "eurusd", "EUR/USD", "../../x"] {
+        let entity = symbol(name);
+        let answer = store.get_or_compute(&view(), &entity, day, |gap| desk.compute(gap)).unwrap();
+        assert_eq!((answer.outcome(), checked_rows(&answer, &entity)), (Outcome::Miss, 1440), "{name}");
+    }
+}
