@@ -9,6 +9,8 @@ pub mod metrics;
 pub mod model;
 pub mod slo;
 pub mod store;
+#[cfg(feature = "technical")]
+pub mod technical;
 pub mod upkeep;
 
 pub use cache::{Answer, AnswerBlock, ComputeError, FeatureStore, FeatureStoreBuilder, Gap, GapWindow, Origin, Source};

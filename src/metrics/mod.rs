@@ -7,7 +7,7 @@ mod recorder;
 mod requests;
 
 #[cfg(feature = "prometheus")]
-//PROM
+pub use self::prometheus::PrometheusRecorder;
 pub use catalogue::{Kind, Metric};
 pub use recorder::{MetricsSource, NoRecorder, Recorder, Sample};
 pub use requests::{DURATION_BOUNDS_NS, RequestCells, RequestTotals};

@@ -10,6 +10,8 @@ mod writer;
 
 pub(super) use directory::{Claim, Listed, list};
 pub(super) use reader::Reader;
+#[cfg(test)]
+pub(super) use reader::Scanned;
 pub use writer::Journal;
 
 /// Where the journals are, below the cache directory.
