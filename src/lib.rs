@@ -17,6 +17,6 @@ pub use cache::{Answer, AnswerBlock, ComputeError, FeatureStore, FeatureStoreBui
 pub use config::Settings;
 pub use error::{Error, ErrorKind, Result};
 pub use model::{
-    EVENT_TIME, EntityKey, Feature, FeatureView, KeyType, KeyValue, MissReason, Outcome, Span, TimeRange, Timestamp,
-    ViewName, event_times,
+    EVENT_TIME, EntityKey, Feature, FeatureView, FeatureViewBuilder, KeyType, KeyValue, MissReason, Outcome, Span,
+    TimeRange, Timestamp, ViewName, event_times,
 };

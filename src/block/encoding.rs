@@ -83,6 +83,10 @@ impl<W: Word> Dictionary<W> {
     pub(super) fn build(values: &[W], budget: usize) -> Option<Self> {
         let most = most_entries(values.len(), W::BYTES, budget);
         let mut places = Places::with_room(most);
+        if values.is_empty() {
+            // A dictionary without entries is one more case for every reader.
+            return None;
+        }
         let mut entries: Vec<W> = Vec::new();
         let mut indices = Vec::with_capacity(values.len());
         for value in values {
@@ -156,7 +160,9 @@ mod tests {
     use super::*;
 
     fn noise(count: u64) -> Vec<u64> {
-        (1..=count).map(|at| at.wrapping_mul(0x9e37_79b9_7f4a_7c15)).collect()
+        // The finaliser of splitmix64 over a counter.
+        let mix = |at: u64| (at ^ (at >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (1..=count).map(|at| mix(mix(at.wrapping_mul(0x9e37_79b9_7f4a_7c15))) >> 1).collect()
     }
 
     fn levels(count: u64, levels: u64) -> Vec<u64> {

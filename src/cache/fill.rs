@@ -131,10 +131,8 @@ impl Core {
             match self.compute(&gap, supplier.compute) {
                 Ok(batch) => {
                     let took = began.elapsed() / u32::try_from(mine.len()).unwrap_or(u32::MAX).max(1);
-                    filled.extend(
-                        mine.into_iter()
-                            .map(|task| self.settle(wanted, task, &gap, &batch, took, supplier, generation)),
-                    );
+                    let computed = Computed { range: gap.range(), batch, took, generation };
+                    filled.extend(mine.into_iter().map(|task| self.settle(wanted, task, &computed, supplier)));
                 }
                 Err(error) => {
                     let until = wanted.now.saturating_add(self.settings.compute.error_backoff);
@@ -188,27 +186,18 @@ impl Core {
     }
 
     /// Makes a block from what was cached and what was computed, keeps what is settled, and lands the flight.
-    fn settle(
-        &self,
-        wanted: &Wanted<'_>,
-        task: Task<'_>,
-        gap: &Gap,
-        computed: &RecordBatch,
-        took: Duration,
-        supplier: &Supplier<'_>,
-        generation: Generation,
-    ) -> Filled {
-        let new = cut(computed, task.block.start().max(gap.range().start()), task.block.end());
+    fn settle(&self, wanted: &Wanted<'_>, task: Task<'_>, computed: &Computed, supplier: &Supplier<'_>) -> Filled {
+        let Computed { range, took, generation, .. } = *computed;
+        let new = cut(&computed.batch, task.block.start().max(range.start()), task.block.end());
         let tail = task.tail.as_ref().map(|tail| &tail.block);
-        let batch = join(tail.map(|tail| &tail.batch), &new);
-        let until = task.block.end().min(gap.range().end());
+        let until = task.block.end().min(range.end());
         let block = FeatureBlock {
             id: wanted.id(task.block),
             known_until: until,
-            created: self.now(),
+            created: self.created(wanted, tail),
             compute_time: tail.map_or(Duration::ZERO, |tail| tail.compute_time) + took,
             input_version: supplier.input_version.clone(),
-            batch,
+            batch: join(tail.map(|tail| &tail.batch), &new),
         };
         let settled_until = until.min(supplier.watermark);
         let known_before = tail.map_or(task.block.start(), |tail| tail.known_until);
@@ -224,6 +213,22 @@ impl Core {
         task.lead.into_iter().for_each(|lead| lead.land(Arc::clone(&cached)));
         Filled { index: task.index, cached, origin: Origin::Compute, took, extended: task.tail.is_some() }
     }
+
+    /// When a block counts as computed. Extending a tail does not make its older part young, where age matters.
+    fn created(&self, wanted: &Wanted<'_>, tail: Option<&FeatureBlock>) -> Timestamp {
+        let oldest = tail.filter(|_| wanted.view.max_age().is_some()).map(|tail| tail.created);
+        oldest.unwrap_or_else(|| self.now())
+    }
+}
+
+/// What a compute returned for a gap.
+struct Computed {
+    range: TimeRange,
+    batch: RecordBatch,
+    /// Its share of each block.
+    took: Duration,
+    /// The generation under which it began.
+    generation: Generation,
 }
 
 /// The rows of `batch` with `start <= event time < end`.

@@ -62,7 +62,6 @@ fn blame(place: &str, what: &str) -> Error {
 }
 
 fn read(file: &Path) -> Result<Table> {
-    #[expect(clippy::disallowed_methods, reason = "settings are read here and nowhere else")]
     let text = std::fs::read_to_string(file).map_err(|error| {
         let kind = match error.kind() {
             std::io::ErrorKind::NotFound => ErrorKind::NotFound,

@@ -249,7 +249,7 @@ fn labelled(metric: &Metric, values: &[&str]) -> Series {
         pair.set_value((*value).to_owned());
         pair
     });
-    series.set_label(pairs.collect::<Vec<_>>().into());
+    series.set_label(pairs.collect());
     series
 }
 
@@ -263,7 +263,7 @@ fn histogram(totals: &RequestTotals, outcome: Outcome) -> Histogram {
         bucket.set_upper_bound(bound);
         bucket
     });
-    histogram.set_bucket(buckets.collect::<Vec<_>>().into());
+    histogram.set_bucket(buckets.collect());
     histogram.set_sample_count(totals.count(outcome));
     histogram.set_sample_sum(totals.duration(outcome).as_secs_f64());
     histogram

@@ -13,20 +13,30 @@ const BUCKETS: usize = BOUNDS + 1;
 const SHARDS: usize = 8;
 
 /// Upper bounds of the duration buckets in nanoseconds: 1-2-5 from 1 µs to 10 s, each inclusive.
-pub const DURATION_BOUNDS_NS: [u64; BOUNDS] = {
-    let mut bounds = [0; BOUNDS];
-    let mut decade = 1_000;
-    let mut at = 0;
-    while at + 2 < BOUNDS {
-        bounds[at] = decade;
-        bounds[at + 1] = 2 * decade;
-        bounds[at + 2] = 5 * decade;
-        decade *= 10;
-        at += 3;
-    }
-    bounds[at] = decade;
-    bounds
-};
+pub const DURATION_BOUNDS_NS: [u64; BOUNDS] = [
+    1_000,
+    2_000,
+    5_000,
+    10_000,
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    100_000_000,
+    200_000_000,
+    500_000_000,
+    1_000_000_000,
+    2_000_000_000,
+    5_000_000_000,
+    10_000_000_000,
+];
 
 /// Requests of one view by outcome and duration, in cells that threads do not share.
 ///

@@ -115,9 +115,8 @@ impl CacheDir {
             }
             files::rename(part, target)?
         };
-        match (self.publish, target.parent()) {
-            (Publish::Durable, Some(parent)) => files::sync_published(parent, &self.root, made_directories)?,
-            _ => {}
+        if let (Publish::Durable, Some(parent)) = (self.publish, target.parent()) {
+            files::sync_published(parent, &self.root, made_directories)?;
         }
         Ok(true)
     }
@@ -285,6 +284,8 @@ impl CacheDir {
     fn part(&self) -> io::Result<PathBuf> {
         let mut staging = self.staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !staging.as_ref().is_some_and(Staging::exists) {
+            // The old one first: dropping it removes its directory, which may be the new one's path.
+            *staging = None;
             *staging = Some(Staging::create(&self.root.join(TMP), &self.process)?);
         }
         staging.as_ref().map(Staging::path).ok_or_else(|| io::ErrorKind::NotFound.into())

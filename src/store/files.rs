@@ -1,5 +1,7 @@
 //! Reading, publishing, removing and listing files.
 
+#![expect(clippy::disallowed_methods, reason = "this is where files are published and removed")]
+
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};

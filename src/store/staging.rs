@@ -1,5 +1,7 @@
 //! Files that are being written: one directory per process, swept when its process is gone.
 
+#![expect(clippy::disallowed_methods, reason = "this is where directories are removed")]
+
 use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;

@@ -1,5 +1,26 @@
 //! What Larder promises, tested from outside: one module per behaviour.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "tests"
+)]
+
+mod cleaning;
 mod coherence;
+mod counting;
+mod damage;
 mod desk;
+mod directory;
+mod failures;
+mod flights;
+mod freshness;
+mod processes;
+mod readers;
 mod requests;

@@ -108,8 +108,12 @@ fn pages_outside_the_file_are_refused() {
         let message = refusal(60, |_, column| column.set_data_page_offset(offset).set_dictionary_page_offset(None));
         assert!(message.contains("pages lie outside the file"), "{message}");
     }
-    for size in [i64::MIN, -1, 1 << 40, i64::MAX] {
-        let message = refusal(60, |_, column| column.set_total_compressed_size(size));
+    for size in [i64::MIN, -1, 1 << 40, i64::MAX / 2] {
+        // One column alone and no larger: the library's writer adds the sizes up.
+        let message = refusal(60, |at, column| match at {
+            5 => column.set_total_compressed_size(size),
+            _ => column,
+        });
         assert!(message.contains("pages lie outside the file"), "{message}");
     }
 }

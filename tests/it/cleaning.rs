@@ -1,0 +1,117 @@
+//! Cleaning, on real files.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::clock::{Clock, SystemClock};
+use larder::manifest::{Journal, Manifest};
+use larder::store::{CacheDir, Publish};
+use larder::upkeep::{CleanOptions, CleanReport, Reason, Silent, clean};
+use larder::{Outcome, Settings, Timestamp};
+
+use crate::damage::files;
+use crate::desk::{Desk, minutes, range, symbol, view};
+
+fn run(desk: &Desk, settings: &Settings, now: Timestamp, options: CleanOptions) -> CleanReport {
+    let root = desk.dir.path().join("cache");
+    let dir = CacheDir::open(&root, Publish::Fast, "cleaner").unwrap();
+    let manifest = Manifest::new(&root, Arc::new(SystemClock));
+    let journal = Journal::create(&root).unwrap();
+    clean(&dir, &manifest, settings, now, options, |records| journal.append(records).unwrap(), &mut Silent).unwrap()
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_ns(SystemClock.now_ns())
+}
+
+fn filled() -> Desk {
+    let desk = Desk::new();
+    desk.clock.set(SystemClock.now_ns());
+    let store = desk.open();
+    for name in ["EURUSD", "USDJPY", "GBPUSD"] {
+        store.get_or_compute(&view(), &symbol(name), range("2024-03-01", "2024-03-04"), minutes).unwrap();
+    }
+    store.flush();
+    desk
+}
+
+#[test]
+fn a_dry_run_lists_what_a_run_then_removes() {
+    let desk = filled();
+    let blocks = || files(&desk.dir.path().join("cache/blocks"));
+    let mut settings = desk.settings.clone();
+    settings.disk.min_age = Duration::ZERO;
+    let in_a_week = now().saturating_add(Duration::from_secs(8 * 86_400));
+    let dry = run(&desk, &settings, in_a_week, CleanOptions { dry_run: true });
+    assert_eq!((dry.removed.len(), blocks().len()), (9, 9));
+    assert!(dry.removed.iter().all(|removal| removal.reason == Reason::Expired));
+    let real = run(&desk, &settings, in_a_week, CleanOptions::default());
+    assert_eq!(real.removed, dry.removed);
+    assert_eq!(blocks().len(), 0);
+    let again = run(&desk, &settings, in_a_week, CleanOptions::default());
+    assert_eq!((again.removed.len(), again.blocks_before), (0, 0));
+}
+
+#[test]
+fn over_its_size_the_cache_shrinks_to_the_low_watermark_and_goes_on() {
+    let desk = filled();
+    let mut settings = desk.settings.clone();
+    settings.disk.min_age = Duration::ZERO;
+    let total: u64 =
+        files(&desk.dir.path().join("cache/blocks")).iter().map(|file| file.metadata().unwrap().len()).sum();
+    settings.max_cache_size_gb = total as f64 / 1e9;
+    settings.cleanup_target = 0.5;
+    let report = run(&desk, &settings, now().saturating_add(Duration::from_secs(1)), CleanOptions::default());
+    assert!(report.removed.iter().all(|removal| removal.reason == Reason::Size));
+    assert!(total - report.removed_bytes() <= total / 2, "{report:?}");
+    let store = desk.open();
+    let answer = store.get_or_compute(&view(), &symbol("EURUSD"), range("2024-03-01", "2024-03-04"), minutes).unwrap();
+    assert_ne!(answer.outcome(), Outcome::Error);
+}
+
+#[test]
+fn what_was_just_published_and_what_is_being_computed_stays() {
+    let desk = filled();
+    let mut settings = desk.settings.clone();
+    settings.retention_days = 1e-9;
+    let soon = now().saturating_add(Duration::from_secs(5));
+    assert_eq!(run(&desk, &settings, soon, CleanOptions::default()).removed.len(), 0, "younger than min_age");
+    settings.disk.min_age = Duration::ZERO;
+    let store = desk.open();
+    // While EURUSD computes another day, its blocks may be the tail that is being extended.
+    store
+        .get_or_compute(&view(), &symbol("EURUSD"), range("2024-03-05", "2024-03-06"), |gap| {
+            let report = run(&desk, &settings, soon, CleanOptions::default());
+            assert_eq!((report.removed.len(), report.skipped), (6, 3));
+            minutes(gap)
+        })
+        .unwrap();
+}
+
+#[test]
+fn an_old_version_of_a_view_is_an_orphan_a_day_after_its_last_service() {
+    let desk = filled();
+    let mut settings = desk.settings.clone();
+    settings.disk.min_age = Duration::ZERO;
+    settings.retention_days = 1000.0;
+    desk.clock.advance(Duration::from_secs(3600));
+    let newer = larder::FeatureView::builder("prices")
+        .entity("symbol")
+        .feature("value", arrow::datatypes::DataType::Float64)
+        .version("2")
+        .build()
+        .unwrap();
+    let store = desk.open();
+    store.get_or_compute(&newer, &symbol("EURUSD"), range("2024-03-01", "2024-03-02"), minutes).unwrap();
+    store.flush();
+    let soon = now().saturating_add(Duration::from_secs(4000));
+    assert_eq!(
+        run(&desk, &settings, soon, CleanOptions::default()).removed.len(),
+        0,
+        "both versions may be in service"
+    );
+    let tomorrow = now().saturating_add(Duration::from_secs(2 * 86_400));
+    let report = run(&desk, &settings, tomorrow, CleanOptions::default());
+    assert_eq!(report.removed.len(), 9);
+    assert!(report.removed.iter().all(|removal| removal.reason == Reason::Orphan));
+}

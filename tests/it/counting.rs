@@ -1,0 +1,105 @@
+//! The hit ratio is true.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::metrics::PrometheusRecorder;
+use larder::slo::BudgetState;
+use larder::{FeatureStore, Gap, Outcome};
+
+use crate::desk::{Desk, minutes, range, symbol, view};
+
+#[test]
+fn gauge_engine_counters_and_manifest_say_the_same() {
+    let desk = Desk::new();
+    let recorder = Arc::new(PrometheusRecorder::new());
+    let store = FeatureStore::builder(desk.dir.path().join("cache"))
+        .settings(desk.settings.clone())
+        .clock(Arc::clone(&desk.clock))
+        .recorder(Arc::clone(&recorder))
+        .open()
+        .unwrap();
+    let (view, day) = (view(), range("2024-03-01", "2024-03-02"));
+    for at in 0..40 {
+        // Ten symbols: ten misses and thirty hits, over four minutes.
+        desk.clock.advance(Duration::from_secs(6));
+        let _ = store.get_or_compute(&view, &symbol(&format!("S{}", at % 10)), day, minutes);
+    }
+    let _ = store.get_or_compute(&view, &symbol("BAD"), day, |_: &Gap| Err("down"));
+    let ratio = 30.0 / 41.0;
+    let report = store.slo();
+    assert_eq!(report.windows[0].hit_ratio, Some(ratio));
+    assert_eq!((report.budget.requests, report.budget.state), (41, BudgetState::Exhausted));
+    let text = recorder.text();
+    let gauge = text.lines().find_map(|line| line.strip_prefix("featurestore_hit_ratio ")).unwrap();
+    assert_eq!(gauge.parse::<f64>().unwrap(), ratio);
+    let counter = |outcome: &str| -> f64 {
+        let is_it =
+            |line: &&str| line.starts_with("featurestore_requests_total{") && line.contains(&format!("\"{outcome}\""));
+        text.lines().find(is_it).unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!((counter("hit"), counter("miss"), counter("error"), counter("stale")), (30.0, 10.0, 1.0, 0.0));
+    store.flush();
+    let outcomes = store
+        .manifest()
+        .read(|query| query.outcomes(larder::Timestamp::MIN.saturating_add(Duration::from_secs(1))))
+        .unwrap();
+    let count = |outcome| outcomes.iter().filter(|row| row.outcome == outcome).map(|row| row.count).sum::<u64>();
+    assert_eq!((count(Outcome::Hit), count(Outcome::Miss), count(Outcome::Error)), (30, 10, 1));
+}
+
+#[test]
+fn the_budget_survives_a_restart_and_idle_time_is_no_data() {
+    let desk = Desk::new();
+    let (view, day) = (view(), range("2024-03-01", "2024-03-02"));
+    let ask = |store: &FeatureStore, n: usize| {
+        for at in 0..n {
+            store.get_or_compute(&view, &symbol(&format!("S{}", at % 5)), day, minutes).unwrap();
+        }
+    };
+    let store = desk.open();
+    ask(&store, 50);
+    let before = store.slo();
+    assert_eq!((before.budget.requests, before.budget.spent), (50, 5));
+    drop(store);
+    desk.clock.advance(Duration::from_secs(2 * 86_400));
+    let store = desk.open();
+    let after = store.slo();
+    assert_eq!((after.budget.requests, after.budget.spent), (50, 5));
+    let window = |name: &str| after.windows.iter().find(|window| window.window == name).unwrap().hit_ratio;
+    assert_eq!((window("5m"), window("1d"), window("3d")), (None, None, Some(0.9)));
+    ask(&store, 50);
+    assert_eq!(store.slo().budget.requests, 100, "its own requests are counted once, not again from the journal");
+    store.flush();
+    assert_eq!(store.slo().budget.requests, 100);
+    drop(store);
+    assert_eq!(desk.open().slo().budget.requests, 100);
+}
+
+#[test]
+fn misses_are_remembered_with_entity_and_reason() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let view = view();
+    store.get_or_compute(&view, &symbol("EURUSD"), range("2024-03-01", "2024-03-04"), minutes).unwrap();
+    store.get_or_compute(&view, &symbol("USDJPY"), range("2024-03-01", "2024-03-02"), minutes).unwrap();
+    store.flush();
+    let misses = store.manifest().read(|query| query.top_misses(larder::Timestamp::from_secs(0), 10)).unwrap();
+    let seen: Vec<_> =
+        misses.iter().map(|miss| (miss.entity.to_string(), miss.reason.to_string(), miss.count)).collect();
+    assert_eq!(seen, [("symbol=EURUSD".into(), "absent".into(), 3), ("symbol=USDJPY".into(), "absent".into(), 1)]);
+}
+
+#[test]
+fn a_store_that_keeps_house_folds_by_itself() {
+    let mut desk = Desk::new();
+    desk.settings.manifest.fold_interval = Duration::from_millis(20);
+    let store = desk.open();
+    store.get_or_compute(&view(), &symbol("EURUSD"), range("2024-03-01", "2024-03-04"), minutes).unwrap();
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    // Only the keeper writes the view's heartbeat, so a row of it is its work.
+    while store.manifest().read(|query| query.views()).map_or(0, |views| views.len()) == 0 {
+        assert!(std::time::Instant::now() < deadline, "nothing was folded");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,99 @@
+//! Blocks that grow old.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::DataType;
+use larder::{FeatureView, FeatureViewBuilder, Gap, Outcome};
+
+use crate::desk::{Desk, checked_rows, minutes, range, symbol};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn aging() -> FeatureViewBuilder {
+    FeatureView::builder("prices").entity("symbol").feature("value", DataType::Float64).max_age(HOUR)
+}
+
+#[test]
+fn past_its_max_age_a_block_is_computed_again() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let (view, eurusd, day) = (aging().build().unwrap(), symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+    let ask = || store.get_or_compute(&view, &eurusd, day, |gap| desk.compute(gap)).unwrap().outcome();
+    assert_eq!((ask(), ask()), (Outcome::Miss, Outcome::Hit));
+    desk.clock.advance(HOUR);
+    assert_eq!(ask(), Outcome::Hit, "its last moment");
+    desk.clock.advance(Duration::from_nanos(1));
+    assert_eq!((ask(), ask()), (Outcome::Miss, Outcome::Hit));
+}
+
+#[test]
+fn a_stale_block_is_served_at_once_and_refreshed_in_the_background() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let view = aging().stale_while_revalidate(HOUR).build().unwrap();
+    let (eurusd, day) = (symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+    let refreshed = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&refreshed);
+    store.on_refresh(&view, move |gap: &Gap| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        minutes(gap)
+    });
+    store.get_or_compute(&view, &eurusd, day, |gap| desk.compute(gap)).unwrap();
+    desk.clock.advance(HOUR + Duration::from_secs(1));
+    let stale = store.get_or_compute(&view, &eurusd, day, |gap| desk.compute(gap)).unwrap();
+    assert_eq!((stale.outcome(), checked_rows(&stale, &eurusd)), (Outcome::Stale, 1440));
+    let patience = Instant::now();
+    while store.get_or_compute(&view, &eurusd, day, |gap| desk.compute(gap)).unwrap().outcome() != Outcome::Hit {
+        assert!(patience.elapsed() < Duration::from_secs(20), "the refresh did not come");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert_eq!((desk.computes(), refreshed.load(Ordering::SeqCst)), (1, 1));
+}
+
+#[test]
+fn without_a_registered_refresh_the_request_computes() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let view = aging().stale_while_revalidate(HOUR).build().unwrap();
+    let (eurusd, day) = (symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+    for _ in 0..2 {
+        let answer = store.get_or_compute(&view, &eurusd, day, |gap| desk.compute(gap)).unwrap();
+        assert_eq!(answer.outcome(), Outcome::Miss);
+        desk.clock.advance(HOUR * 2);
+    }
+}
+
+#[test]
+fn within_max_stale_an_expired_block_answers_where_computing_fails() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let view = aging().max_stale(HOUR).build().unwrap();
+    let (eurusd, day) = (symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+    let down = |_: &Gap| Err::<RecordBatch, _>("down");
+    store.get_or_compute(&view, &eurusd, day, minutes).unwrap();
+    desk.clock.advance(HOUR * 2);
+    let answer = store.get_or_compute(&view, &eurusd, day, down).unwrap();
+    assert_eq!((answer.outcome(), checked_rows(&answer, &eurusd)), (Outcome::Fallback, 1440));
+    assert_eq!(answer.blocks()[0].age(), HOUR * 2);
+    desk.clock.advance(Duration::from_secs(2));
+    assert!(store.get_or_compute(&view, &eurusd, day, down).is_err(), "too old even for that");
+}
+
+#[test]
+fn extending_a_tail_does_not_make_its_older_part_young() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let (view, eurusd) = (aging().build().unwrap(), symbol("EURUSD"));
+    let ask = |end: &str| {
+        let answer = store.get_or_compute(&view, &eurusd, range("2024-03-15", end), |gap| desk.compute(gap)).unwrap();
+        (answer.outcome(), checked_rows(&answer, &eurusd))
+    };
+    assert_eq!(ask("2024-03-15T11:59:00Z"), (Outcome::Miss, 719));
+    desk.clock.advance(HOUR / 2);
+    assert_eq!(ask("2024-03-15T12:29:00Z"), (Outcome::Partial, 749));
+    desk.clock.advance(HOUR / 2 + Duration::from_secs(1));
+    assert_eq!(ask("2024-03-15T12:29:00Z"), (Outcome::Miss, 749), "the first half is too old");
+}

@@ -1,0 +1,206 @@
+//! Several processes on one cache directory, some of which are killed.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use larder::clock::{Clock, SystemClock};
+use larder::manifest::Manifest;
+use larder::store::{CacheDir, Publish};
+use larder::upkeep::{FindingKind, Silent, verify};
+use larder::{FeatureStore, Timestamp};
+
+use crate::desk::{checked_rows, minutes, quiet, range, symbol, view};
+
+const ROLE: &str = "DESK_ROLE";
+
+/// Another process that does what its role says. It is this test binary again.
+struct Worker {
+    child: Child,
+    to: ChildStdin,
+    from: BufReader<ChildStdout>,
+}
+
+impl Worker {
+    fn start(role: &str, cache: &Path) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "processes::worker", "--nocapture", "--include-ignored"])
+            .env(ROLE, role)
+            .env("DESK_CACHE", cache)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
+        let mut worker = Self { child, to, from };
+        assert_eq!(worker.hear(), "ready");
+        worker
+    }
+
+    fn say(&mut self, line: &str) {
+        writeln!(self.to, "{line}").unwrap();
+    }
+
+    /// The next line that the role printed; the test harness prints others.
+    fn hear(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.from.read_line(&mut line).unwrap(), 0, "the worker ended");
+            if let Some((_, said)) = line.trim_end().split_once("desk: ") {
+                return said.to_owned();
+            }
+        }
+    }
+
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn open(cache: &Path, fold_interval: Duration) -> FeatureStore {
+    let mut settings = quiet();
+    settings.manifest.fold_interval = fold_interval;
+    settings.disk.min_age = Duration::ZERO;
+    FeatureStore::builder(cache).settings(settings).open().unwrap()
+}
+
+#[test]
+#[ignore = "run by other tests, as a process of its own"]
+fn worker() {
+    let Ok(role) = std::env::var(ROLE) else { return };
+    let cache = PathBuf::from(std::env::var("DESK_CACHE").unwrap());
+    let say = |line: &str| println!("\ndesk: {line}");
+    say("ready");
+    match role.as_str() {
+        "ask" => ask(&cache, say),
+        "churn" => churn(&cache),
+        other => panic!("no role {other}"),
+    }
+}
+
+/// Asks for EURUSD of the day that is named, until the input ends; says how often it computed.
+fn ask(cache: &Path, say: impl Fn(&str)) {
+    let store = open(cache, Duration::ZERO);
+    for line in std::io::stdin().lines() {
+        let line = line.unwrap();
+        let (verb, day) = line.split_once(' ').unwrap();
+        let day = range(day, &format!("{day}T23:59:00Z"));
+        if verb == "invalidate" {
+            say(&store.invalidate(&view(), &symbol("EURUSD"), day).unwrap().to_string());
+            continue;
+        }
+        let mut computed = 0;
+        let answer = store
+            .get_or_compute(&view(), &symbol("EURUSD"), day, |gap| {
+                computed += 1;
+                std::thread::sleep(Duration::from_millis(20));
+                minutes(gap)
+            })
+            .unwrap();
+        assert_eq!(checked_rows(&answer, &symbol("EURUSD")), 1439);
+        say(&format!("{computed} {}", answer.outcome()));
+    }
+}
+
+/// Publishes, folds, invalidates and cleans as fast as it can, until it is killed.
+fn churn(cache: &Path) {
+    let store = open(cache, Duration::from_millis(1));
+    let dir = CacheDir::open(cache, Publish::Fast, "churn").unwrap();
+    let journal = larder::manifest::Journal::create(cache).unwrap();
+    let mut settings = store.settings().clone();
+    settings.max_cache_size_gb = 100_000.0 / 1e9;
+    for round in 0u64.. {
+        let entity = symbol(&format!("S{}", round % 7));
+        let first = 1 + round % 20;
+        let days = range(&format!("2024-02-{first:02}"), &format!("2024-02-{:02}", first + 3));
+        let answer = store.get_or_compute(&view(), &entity, days, minutes).unwrap();
+        checked_rows(&answer, &entity);
+        if round % 5 == 0 {
+            let now = Timestamp::from_ns(SystemClock.now_ns());
+            let append = |records: &[larder::manifest::Record]| journal.append(records).unwrap();
+            let options = larder::upkeep::CleanOptions::default();
+            let _ = larder::upkeep::clean(&dir, store.manifest(), &settings, now, options, append, &mut Silent);
+        }
+        if round % 11 == 0 {
+            store.invalidate(&view(), &entity, days).unwrap();
+        }
+    }
+}
+
+#[test]
+fn four_processes_that_ask_for_one_key_cause_one_compute() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    let mut workers: Vec<_> = (0..4).map(|_| Worker::start("ask", &cache)).collect();
+    for day in 1..=10 {
+        let line = format!("ask 2024-02-{day:02}");
+        workers.iter_mut().for_each(|worker| worker.say(&line));
+        let heard: Vec<_> = workers.iter_mut().map(Worker::hear).collect();
+        let computed: usize = heard.iter().map(|line| line[..1].parse::<usize>().unwrap()).sum();
+        assert_eq!(computed, 1, "{heard:?}");
+    }
+}
+
+#[test]
+fn an_invalidation_in_one_process_holds_in_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    let (mut one, mut other) = (Worker::start("ask", &cache), Worker::start("ask", &cache));
+    for worker in [&mut one, &mut other] {
+        worker.say("ask 2024-02-01");
+        worker.hear();
+    }
+    for _ in 0..20 {
+        one.say("ask 2024-02-01");
+        assert_eq!(one.hear(), "0 hit");
+        other.say("invalidate 2024-02-01");
+        assert_eq!(other.hear(), "1");
+        one.say("ask 2024-02-01");
+        assert_eq!(one.hear(), "1 miss", "served from memory after the invalidation");
+    }
+}
+
+#[test]
+fn kill_at_any_moment_loses_nothing_and_leaves_no_wrong_value() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    for round in 0..12u64 {
+        let workers: Vec<_> = (0..2).map(|_| Worker::start("churn", &cache)).collect();
+        std::thread::sleep(Duration::from_millis(40 + 37 * (round % 5)));
+        workers.into_iter().for_each(Worker::kill);
+        check(&cache);
+    }
+}
+
+/// Every file is whole, every answer is right, and repairing finds nothing lost.
+fn check(cache: &Path) {
+    let store = open(cache, Duration::ZERO);
+    for name in 0..7 {
+        let entity = symbol(&format!("S{name}"));
+        let answer = store.get_or_compute(&view(), &entity, range("2024-02-01", "2024-02-24"), minutes).unwrap();
+        assert_eq!(checked_rows(&answer, &entity), 23 * 1440);
+    }
+    drop(store);
+    let dir = CacheDir::open(cache, Publish::Fast, "check").unwrap();
+    let manifest = Manifest::new(cache, Arc::new(SystemClock));
+    let report = verify(&dir, &manifest, Timestamp::from_ns(SystemClock.now_ns()), &mut Silent).unwrap();
+    let bad: Vec<_> = report
+        .findings
+        .iter()
+        .filter(|finding| matches!(finding.kind, FindingKind::BadFile | FindingKind::Stranger))
+        .collect();
+    assert!(bad.is_empty(), "{bad:?}");
+    dir.tidy().unwrap();
+    assert_eq!(std::fs::read_dir(cache.join("tmp")).unwrap().count(), 0, "half-written files are swept");
+}
