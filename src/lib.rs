@@ -1,4 +1,63 @@
-//! Larder: a local, disk-cached feature store for trading services.
+//! A local, disk-cached feature store for trading services, with its service level watched from the
+//! first request.
+//!
+//! A [`FeatureStore`] answers feature requests from memory, from zstd-compressed Parquet blocks on
+//! local disk, or by computing once, and counts every request against an objective.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use arrow::array::{ArrayRef, Float64Array};
+//! use arrow::datatypes::DataType;
+//! use larder::{EntityKey, FeatureStore, FeatureView, Gap, Outcome, TimeRange};
+//!
+//! # let dir = tempfile::tempdir()?;
+//! # let cache_dir = dir.path().join("cache");
+//! let store = FeatureStore::builder(cache_dir).open()?;
+//! let view = FeatureView::builder("prices").entity("symbol").feature("mid", DataType::Float64).build()?;
+//! let eurusd = EntityKey::new([("symbol", "EURUSD")])?;
+//! let day = TimeRange::parse("2024-03-01", "2024-03-02")?;
+//!
+//! let compute = |gap: &Gap| {
+//!     let noon = gap.range().start().as_ns() + 12 * 3_600_000_000_000;
+//!     let mid: ArrayRef = Arc::new(Float64Array::from(vec![1.0837]));
+//!     gap.batch(vec![noon], vec![mid])
+//! };
+//! assert_eq!(store.get_or_compute(&view, &eurusd, day, compute)?.outcome(), Outcome::Miss);
+//! assert_eq!(store.get_or_compute(&view, &eurusd, day, compute)?.outcome(), Outcome::Hit);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Modules, lowest layer first
+//!
+//! Imports point down this list only, and `tests/architecture.rs` proves it.
+//!
+//! | module | |
+//! |---|---|
+//! | [`error`] | the one public error |
+//! | [`clock`] | who knows the time |
+//! | [`model`] | the field's words as types |
+//! | [`config`] | settings |
+//! | [`metrics`] | the catalogue, and the seam through which measurements leave |
+//! | [`slo`] | counting requests, windows, error budget, burn rates |
+//! | [`block`] | one batch as one sealed Parquet file |
+//! | [`store`] | block files, locks and generations of a cache directory |
+//! | [`manifest`] | journals, and the DuckDB index they are folded into |
+//! | [`upkeep`] | clean, invalidate, verify, repair |
+//! | [`cache`] | `get_or_compute` |
+//! | `technical` | bars and TA-Lib features (feature `technical`) |
+//! | `cli` | the `larder` program (feature `cli`) |
+//!
+//! # Cargo features
+//!
+//! | feature | brings |
+//! |---|---|
+//! | `cli` (default) | the `larder` program |
+//! | `prometheus` (default) | `metrics::PrometheusRecorder` |
+//! | `technical` | `technical`, with the official Rust port of TA-Lib |
+//! | `async` | `AsyncFeatureStore`, on tokio |
+//!
+//! `default-features = false` is the bare in-process cache, without clap or tokio.
+
 pub mod block;
 pub mod cache;
 pub mod clock;
@@ -13,6 +72,8 @@ pub mod store;
 pub mod technical;
 pub mod upkeep;
 
+#[cfg(feature = "async")]
+pub use cache::AsyncFeatureStore;
 pub use cache::{Answer, AnswerBlock, ComputeError, FeatureStore, FeatureStoreBuilder, Gap, GapWindow, Origin, Source};
 pub use config::Settings;
 pub use error::{Error, ErrorKind, Result};

@@ -1,6 +1,8 @@
 //! `get_or_compute`: from memory, from disk, or by one compute.
 
 mod answer;
+#[cfg(feature = "async")]
+mod asynchronous;
 mod check;
 mod core;
 mod export;
@@ -18,6 +20,8 @@ mod restore;
 mod store;
 mod views;
 
+#[cfg(feature = "async")]
+pub use self::asynchronous::AsyncFeatureStore;
 pub use answer::{Answer, AnswerBlock, Origin};
 pub use gap::{ComputeError, Gap, GapWindow, Source};
 pub use store::{FeatureStore, FeatureStoreBuilder};

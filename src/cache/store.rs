@@ -13,7 +13,7 @@ use super::fill::Supplier;
 use super::gap::{ComputeError, Gap, Source};
 use super::keeper::Keeper;
 use super::memory::Memory;
-use super::views::RegisteredCompute;
+use super::views::{RegisteredCompute, ViewState};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Durability, Settings};
 use crate::error::{Error, Result};
@@ -277,6 +277,19 @@ impl FeatureStore {
         self.0.core.memory.bytes()
     }
 
+    /// The answer from memory alone, counted as a request; otherwise nothing is counted.
+    #[cfg(feature = "async")]
+    pub(super) fn hit_in_memory(
+        &self,
+        view: &FeatureView,
+        entity: &EntityKey,
+        range: TimeRange,
+    ) -> Result<Option<Answer>> {
+        let (began, core) = (Instant::now(), &*self.0.core);
+        let now = core.now();
+        core.views.with(view, || now, |state| core.quick(state, entity, range, now, began))
+    }
+
     fn request(
         &self,
         view: &FeatureView,
@@ -287,30 +300,48 @@ impl FeatureStore {
         let began = Instant::now();
         let core = &*self.0.core;
         let now = core.now();
-        core.views.with(view, || now, |state| {
-            if let Err(error) = view.check_entity(entity) {
-                return Err(core.invalid(view, error));
-            }
-            if let Some(answer) = core.hit(view, entity, range, now) {
-                state.ledger.record(now, Outcome::Hit, began.elapsed());
-                tracing::debug!(target: "larder::cache", view = %view.name(), %entity, %range, "get_or_compute: Cache HIT");
-                return Ok(answer);
-            }
-            let wanted = core.want(view, entity, range, now).map_err(|error| core.invalid(view, error))?;
-            let (watermark, input_version) = (supply.watermark(view, entity, now).min(now), supply.version(entity));
-            let mut compute = |gap: &Gap| supply.compute(gap);
-            let mut supplier = Supplier { compute: &mut compute, watermark, input_version };
-            let result = core.serve(state, &wanted, &mut supplier);
-            let outcome = result.as_ref().map_or(Outcome::Error, Answer::outcome);
-            // When it ended, because that is when the counters rise.
-            state.ledger.record(core.now(), outcome, began.elapsed());
-            core.log(view, entity, range, outcome, &result);
-            result
-        })
+        core.views.with(
+            view,
+            || now,
+            |state| {
+                if let Some(answer) = core.quick(state, entity, range, now, began)? {
+                    return Ok(answer);
+                }
+                let wanted = core.want(view, entity, range, now).map_err(|error| core.invalid(view, error))?;
+                let (watermark, input_version) = (supply.watermark(view, entity, now).min(now), supply.version(entity));
+                let mut compute = |gap: &Gap| supply.compute(gap);
+                let mut supplier = Supplier { compute: &mut compute, watermark, input_version };
+                let result = core.serve(state, &wanted, &mut supplier);
+                let outcome = result.as_ref().map_or(Outcome::Error, Answer::outcome);
+                // When it ended, because that is when the counters rise.
+                state.ledger.record(core.now(), outcome, began.elapsed());
+                core.log(view, entity, range, outcome, &result);
+                result
+            },
+        )
     }
 }
 
 impl Core {
+    /// Counts and returns the answer from memory alone, or `None` where there is more to do.
+    fn quick(
+        &self,
+        state: &ViewState,
+        entity: &EntityKey,
+        range: TimeRange,
+        now: Timestamp,
+        began: Instant,
+    ) -> Result<Option<Answer>> {
+        let view = &state.view;
+        view.check_entity(entity).map_err(|error| self.invalid(view, error))?;
+        let answer = self.hit(view, entity, range, now);
+        if answer.is_some() {
+            state.ledger.record(now, Outcome::Hit, began.elapsed());
+            tracing::debug!(target: "larder::cache", view = %view.name(), %entity, %range, "get_or_compute: Cache HIT");
+        }
+        Ok(answer)
+    }
+
     fn invalid(&self, view: &FeatureView, error: Error) -> Error {
         self.recorder.add(&catalogue::INVALID_REQUESTS, &[view.name().as_str()], 1.0);
         error

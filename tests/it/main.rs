@@ -12,6 +12,8 @@
     reason = "tests"
 )]
 
+#[cfg(feature = "async")]
+mod asynchronous;
 mod cleaning;
 mod coherence;
 mod counting;
