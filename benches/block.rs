@@ -4,7 +4,12 @@
 //! (default: the temporary directory) as `block.parquet`, so that other engines
 //! can be measured on the same file.
 
-#![expect(clippy::expect_used, reason = "a benchmark that cannot set up should stop")]
+#![allow(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a benchmark that cannot set up should stop"
+)]
 
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};

@@ -3,6 +3,14 @@
 //! `cargo bench --bench cache` prints the table of `docs/performance.md`. The data are those of the
 //! targets: blocks of 1,440 one-minute rows x 32 `Float64` features, 100 symbols x 20 days.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a benchmark that cannot set up should stop"
+)]
+
 mod market;
 
 use std::hint::black_box;

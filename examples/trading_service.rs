@@ -4,6 +4,8 @@
 //! `cargo run --release --example trading_service` keeps its cache in `./trading_service_cache`, so a
 //! second run is served from disk.
 
+#![allow(clippy::print_stdout, reason = "an example shows its results")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -58,6 +58,8 @@
 //!
 //! `default-features = false` is the bare in-process cache, without clap or tokio.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests make and break files"))]
+
 pub mod block;
 pub mod cache;
 pub mod clock;

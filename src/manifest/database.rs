@@ -1,5 +1,7 @@
 //! Opening, closing and setting aside the DuckDB file. Nothing else touches it.
 
+#![expect(clippy::disallowed_methods, reason = "files that the manifest owns are set aside and removed here")]
+
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -41,9 +43,7 @@ impl<'lock> Database<'lock> {
     /// `Busy` where another program holds it, `Corrupt` where it is damaged, `Unavailable` where a
     /// newer version wrote it or the disk refuses.
     pub(super) fn open(path: &Path, lock: &'lock ManifestLock) -> Result<Self> {
-        let t = std::time::Instant::now();
         let connection = connect(path)?;
-        eprintln!("connect {:?}", t.elapsed());
         schema::prepare(&connection, path)?;
         Ok(Self { connection, path: path.to_owned(), damaged: Cell::new(false), _lock: lock })
     }

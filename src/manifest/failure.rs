@@ -11,6 +11,7 @@ const LOCKED: &[&str] = &["Could not set lock on file"];
 const FOREIGN: &[&str] = &[
     "storage version number",
     "Unsupported Storage Version",
+    "Serialization Version",
     "vector size is",
     "Cannot open encrypted database",
     "Failed to read WAL of version",
@@ -27,7 +28,7 @@ const ENVIRONMENT: &[&str] = &[
     "Could not remove",
     "Cannot open file",
     "Failed to get stats",
-    "Failed to create directory",
+    "Could not read from file",
     "Out of Memory Error",
     "No space left on device",
     "Read-only file system",
@@ -47,8 +48,6 @@ const DAMAGE: &[&str] = &[
     "FATAL Error",
     "WAL",
     "database has been invalidated",
-    "Catalog Error",
-    "IO Error",
 ];
 
 /// The error for a failed call of DuckDB while it was `doing` something with the file at `path`.
@@ -57,7 +56,6 @@ const DAMAGE: &[&str] = &[
 /// Whatever is not understood is `Internal`, because setting a good file aside loses history.
 pub(super) fn classify(path: &Path, doing: &str, error: duckdb::Error) -> Error {
     let text = error.to_string();
-    eprintln!("DUCK {doing}: {text:.150}");
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     let file = path.display();
     let (kind, message) = if says(LOCKED) {
@@ -69,8 +67,38 @@ pub(super) fn classify(path: &Path, doing: &str, error: duckdb::Error) -> Error 
         (ErrorKind::Unavailable, format!("manifest {file} cannot be used ({doing}): check disk, memory and owner"))
     } else if says(DAMAGE) {
         (ErrorKind::Corrupt, format!("manifest {file} is damaged ({doing}): run `larder repair`"))
+    } else if says(&["IO Error"]) {
+        (ErrorKind::Unavailable, format!("manifest {file} cannot be used ({doing}): check disk and owner"))
     } else {
         (ErrorKind::Internal, format!("manifest {file}: {doing} failed"))
     };
-    Error::with_source(kind, message, error)
+    // Its first line alone: advice for users of DuckDB follows, and a cause that only says "unknown".
+    Error::with_source(kind, message, text.lines().next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_duckdb_decide_what_to_do() {
+        let cases = [
+            ("IO Error: Could not set lock on file \"m\": Conflicting lock is held in x (PID 7)", ErrorKind::Busy),
+            ("IO Error: Trying to read a database file with storage version number 99", ErrorKind::Unavailable),
+            ("IO Error: Could not write file \"m\": No space left on device", ErrorKind::Unavailable),
+            ("FATAL Error: database has been invalidated: Could not write file \"m\"", ErrorKind::Unavailable),
+            ("IO Error: Could not read from file \"m\": Input/output error", ErrorKind::Unavailable),
+            ("IO Error: something quite new", ErrorKind::Unavailable),
+            ("Data Corruption Error: Corrupt database file: computed checksum 1", ErrorKind::Corrupt),
+            ("IO Error: Could not read enough bytes from file \"m\"", ErrorKind::Corrupt),
+            ("IO Error: The file \"m\" exists, but it is not a valid DuckDB database file!", ErrorKind::Corrupt),
+            ("Binder Error: Referenced column \"x\" not found", ErrorKind::Internal),
+        ];
+        for (text, kind) in cases {
+            let error = duckdb::Error::DuckDBFailure(duckdb::ffi::Error::new(1), Some(text.to_owned()));
+            let error = classify(Path::new("/cache/manifest.duckdb"), "folding", error);
+            assert_eq!(error.kind(), kind, "{text}");
+            assert!(error.to_string().contains("/cache/manifest.duckdb"), "{error}");
+        }
+    }
 }

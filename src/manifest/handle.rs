@@ -1,9 +1,11 @@
 //! The manifest of one cache directory, as the rest of Larder uses it.
 
+#![expect(clippy::disallowed_methods, reason = "files that the manifest owns are set aside and removed here")]
+
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::database::{Database, set_aside};
 use super::fold::{FoldReport, Offsets, fold};
@@ -38,8 +40,8 @@ pub struct Manifest {
 /// What the last call of this process knew, so that a fold with nothing to do need not open DuckDB.
 #[derive(Debug, Default)]
 struct Remembered {
-    /// Which file it was: device and inode. Another one has other offsets.
-    file: Option<(u64, u64)>,
+    /// Which file it was. Another one has other offsets.
+    file: Option<Identity>,
     offsets: Offsets,
     needs_rebuild: bool,
 }
@@ -134,13 +136,8 @@ impl Manifest {
         let done = work(&database, &report);
         let damaged = database.saw_damage();
         // A journal may go only when nothing of it depends on the log beside the file any more.
-        let t = std::time::Instant::now();
         let safe = !damaged && reached_end(journals, &reached) && database.checkpoint().is_ok();
-        eprintln!("checkpoint {:?}", t.elapsed());
-        let t = std::time::Instant::now();
-        let c = database.close();
-        eprintln!("close {:?}", t.elapsed());
-        if let Err(error) = c {
+        if let Err(error) = database.close() {
             tracing::warn!(target: "larder::manifest", %error, "closing the manifest failed; what was folded is safe");
         }
         if damaged {
@@ -176,13 +173,9 @@ impl Manifest {
         lock: &'lock ManifestLock,
         journals: &[Listed],
     ) -> Result<(Database<'lock>, FoldReport, Offsets)> {
-        let t = std::time::Instant::now();
         let database = Database::open(&self.path(), lock)?;
-        eprintln!("open {:?}", t.elapsed());
         let mut report = FoldReport::default();
-        let t = std::time::Instant::now();
         let reached = fold(&database, journals, self.now(), &mut report)?;
-        eprintln!("folded {:?}", t.elapsed());
         Ok((database, report, reached))
     }
 
@@ -250,7 +243,11 @@ fn reached_end(journals: &[Listed], reached: &Offsets) -> bool {
     journals.iter().any(|journal| reached.get(&journal.name).is_some_and(|offset| *offset >= journal.size))
 }
 
-/// Device and inode. Asking does not open the file, which would drop DuckDB's lock in this process.
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+/// Device, inode and birth: the number of a deleted file is soon given to another one.
+type Identity = (u64, u64, Option<SystemTime>);
+
+/// Asking does not open the file, which would drop DuckDB's lock in this process.
+fn identity(path: &Path) -> Option<Identity> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }

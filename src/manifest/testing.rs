@@ -57,7 +57,7 @@ pub(super) fn stats(column: &str, mean: f64) -> ColumnStats {
         count: 3,
         nulls: 1,
         nans: 0,
-        min: Some(f64::NEG_INFINITY),
+        min: Some(f64::MIN),
         max: Some(0.1 + 0.2),
         mean: Some(mean),
         std: None,

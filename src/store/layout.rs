@@ -96,7 +96,7 @@ mod tests {
             format!("blocks/view=v/{fp}/symbol=A/../20240301T000000Z.parquet"),
             format!("blocks/view=v/{fp}/symbol=a/20240301T000000Z.parquet"),
             format!("blocks/view=V/{fp}/symbol=A/20240301T000000Z.parquet"),
-            format!("blocks/view=v/fp=abc/symbol=A/20240301T000000Z.parquet"),
+            "blocks/view=v/fp=abc/symbol=A/20240301T000000Z.parquet".to_owned(),
             format!("/blocks/view=v/{fp}/symbol=A/20240301T000000Z.parquet"),
         ] {
             assert_eq!(identity_of(Path::new(&path)), None, "{path}");

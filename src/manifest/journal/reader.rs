@@ -152,7 +152,7 @@ mod tests {
     fn written() -> (Vec<Record>, Vec<u8>, Vec<usize>) {
         let records = vec![
             used(1),
-            Record::Published { block: block("ETH/\u{0}\"USDT", 3, 4), stats: vec![stats("rsi_9", f64::NAN)] },
+            Record::Published { block: block("ETH/\u{0}\"USDT", 3, 4), stats: vec![stats("rsi_9", 1.0 / 3.0)] },
             used(2),
             published(BlockRow { input_version: Some("v\n7".to_owned()), ..block("EURUSD", 1, 9) }),
             used(3),

@@ -126,12 +126,18 @@ impl Open {
                 other => break other,
             }
         };
+        self.settle(before, written)
+    }
+
+    /// Keeps what a write left behind only if it is whole.
+    fn settle(&mut self, before: u64, written: std::io::Result<usize>) -> Result<()> {
+        let wanted = self.buffer.len();
         let failed = match written {
-            Ok(count) if count == self.buffer.len() => {
-                self.length = Some(before.saturating_add(self.buffer.len() as u64));
+            Ok(count) if count == wanted => {
+                self.length = Some(before.saturating_add(wanted as u64));
                 return Ok(());
             }
-            Ok(count) => std::io::Error::other(format!("only {count} of {} bytes were written", self.buffer.len())),
+            Ok(count) => std::io::Error::other(format!("only {count} of {wanted} bytes were written")),
             Err(error) => error,
         };
         // No folder has read beyond `before`: a cut frame is no frame. Where even cutting it off
@@ -212,21 +218,22 @@ mod tests {
     }
 
     #[test]
-    fn a_write_that_fails_is_cut_off() {
+    fn a_short_write_is_cut_off() {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::create(dir.path()).unwrap();
         journal.append(&[used(1)]).unwrap();
-        let path = journal.path();
-        let whole = {
+        let whole = std::fs::read(journal.path()).unwrap();
+        {
             let mut open = journal.open.lock().unwrap();
-            let whole = std::mem::replace(&mut open.file, File::open(&path).unwrap());
-            // A file that was opened for reading refuses the write.
-            assert_eq!(open.append(&[used(2)]).unwrap_err().kind(), ErrorKind::Unavailable);
-            whole
-        };
-        journal.open.lock().unwrap().file = whole;
-        journal.append(&[used(3)]).unwrap();
-        assert_eq!(read_all(&path).0, [used(1), used(3)]);
+            let half = whole.len() / 2;
+            open.file.write_all(&whole[..half]).unwrap();
+            let error = open.settle(whole.len() as u64, Ok(half)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+        }
+        assert_eq!(std::fs::read(journal.path()).unwrap(), whole);
+        journal.append(&[used(2)]).unwrap();
+        let (records, scanned) = read_all(&journal.path());
+        assert_eq!((records, scanned.damaged), (vec![used(1), used(2)], 0));
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 
-use crate::manifest::testing::{DAY, at, block, block_ref, blocks, manifest, published, requests, symbol, view};
+use crate::manifest::testing::{DAY, at, block, blocks, manifest, published, requests, symbol, view};
 use crate::manifest::{
     BlockFilter, BlockRow, Hole, Invalidation, Journal, Manifest, MinuteCount, OutcomeCount, Record, TopMiss, Totals,
 };
-use crate::model::{Fingerprint, MissReason, Outcome, TimeRange, ViewName};
+use crate::model::{Fingerprint, MissReason, Outcome, TimeRange};
 
 fn holding(records: &[Record]) -> (tempfile::TempDir, Manifest) {
     let dir = tempfile::tempdir().unwrap();
@@ -221,5 +221,4 @@ fn people_find_readable_tables() {
     assert_eq!(text("SELECT entity FROM manifest"), "{\"symbol\":\"A\"}");
     assert_eq!(text("SELECT hour || ' ' || hit_ratio FROM hit_ratio_per_hour"), "1970-01-01 01:00:00 0.75");
     assert_eq!(text("SELECT view || ' ' || blocks FROM size_per_view"), "v 1");
-    let _: (ViewName, _) = (view("v"), block_ref("A", 1));
 }

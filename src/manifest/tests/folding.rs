@@ -3,9 +3,9 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 
-use crate::manifest::testing::{block, block_ref, blocks, counted, manifest, published, requests, stats};
-use crate::manifest::{BlockFilter, FoldReport, Journal, Record};
-use crate::model::Outcome;
+use crate::manifest::testing::{self, block, block_ref, blocks, counted, manifest, published, requests, stats};
+use crate::manifest::{BlockFilter, BlockRow, FoldReport, Journal, Record};
+use crate::model::{Outcome, Timestamp};
 
 #[test]
 fn what_was_published_is_answered() {
@@ -88,7 +88,7 @@ fn a_torn_record_waits_for_the_living_and_is_dropped_with_the_dead() {
     file.write_all(head).unwrap();
     let path = journal.path();
     drop((file, journal));
-    let report = super::super::testing::manifest(dir.path()).fold().unwrap();
+    let report = testing::manifest(dir.path()).fold().unwrap();
     assert_eq!((report.torn, report.removed_journals), (1, 1));
     assert!(!path.exists());
     assert_eq!(counted(&manifest), 2);
@@ -154,16 +154,16 @@ fn senseless_numbers_do_not_stop_the_fold() {
                 requests(i64::MAX, Outcome::Hit, u64::MAX),
                 requests(i64::MIN, Outcome::Hit, u64::MAX),
                 requests(1, Outcome::Hit, u64::MAX),
-                published(crate::manifest::BlockRow {
-                    start: crate::model::Timestamp::MIN,
-                    end: crate::model::Timestamp::MAX,
-                    known_until: crate::model::Timestamp::MAX,
-                    created: crate::model::Timestamp::MAX,
+                published(BlockRow {
+                    start: Timestamp::MIN,
+                    end: Timestamp::MAX,
+                    known_until: Timestamp::MAX,
+                    created: Timestamp::MAX,
                     uses: u64::MAX,
                     rows: u64::MAX,
                     ..block("A\0B", 1, 1)
                 }),
-                Record::Used { block: block_ref("A", 1), uses: u64::MAX, last_used: crate::model::Timestamp::MIN },
+                Record::Used { block: block_ref("A", 1), uses: u64::MAX, last_used: Timestamp::MIN },
                 published(block("A", 1, i64::MIN)),
             ])
             .unwrap();
