@@ -1,6 +1,7 @@
 //! What a request costs: from memory, from disk, and on a miss beyond the compute itself.
 //!
-//! `cargo bench --bench cache` prints the table of `docs/performance.md`. The data are those of the
+//! `cargo bench --bench cache --features prometheus` prints the table of `docs/performance.md`; `-- memory`, `-- disk` and
+//! `-- miss` print a part of it. The data are those of the
 //! targets: blocks of 1,440 one-minute rows x 32 `Float64` features, 100 symbols x 20 days.
 
 #![allow(
@@ -89,11 +90,23 @@ fn main() {
     let view = market::view();
     let blocks = market::blocks(&view, SYMBOLS.min(10), DAYS);
     let compute = |gap: &Gap| -> larder::Result<arrow::array::RecordBatch> { Ok(market::cut(&blocks, gap)) };
-    misses(dir.path(), &view, &compute);
+    if is_asked_for("miss") {
+        misses(dir.path(), &view, &compute);
+    }
     let cache = dir.path().join("cache");
     fill(&cache, &view, &compute);
-    memory(&cache, &view);
-    disk(&cache, &view);
+    if is_asked_for("memory") {
+        memory(&cache, &view);
+    }
+    if is_asked_for("disk") {
+        disk(&cache, &view);
+    }
+}
+
+/// Whether a part was named on the command line, or none was.
+fn is_asked_for(part: &str) -> bool {
+    let mut named = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).peekable();
+    named.peek().is_none() || named.any(|name| name == part)
 }
 
 fn fill(cache: &Path, view: &FeatureView, compute: &impl Fn(&Gap) -> larder::Result<arrow::array::RecordBatch>) {

@@ -7,11 +7,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use memmap2::MmapRaw;
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
 use twox_hash::XxHash3_64;
 
 use super::files::open_private;
@@ -60,9 +62,14 @@ impl Generations {
             }
             file => (file?, true),
         };
+        if writable {
+            allocate(&file)?;
+        }
         if file.metadata()?.len() < BYTES {
-            // Growing keeps what is there, and two processes doing it at once do the same.
-            file.set_len(BYTES)?;
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the table is too short, and cannot be written here",
+            ));
         }
         let mut options = memmap2::MmapOptions::new();
         options.len(COUNTERS * size_of::<u64>());
@@ -110,6 +117,21 @@ impl Generations {
         // aligned), lives as long as `self`, and is only ever accessed through atomics, here and in
         // other processes. The file is never shortened by Larder.
         unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(slot)) }
+    }
+}
+
+/// Makes the table as long as it has to be, with disk behind every byte of it.
+///
+/// A hole would be filled at the first touch through the map, and where the disk is full then, the
+/// touch ends the process. What is there stays; two processes doing this at once do the same.
+fn allocate(file: &File) -> io::Result<()> {
+    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, BYTES) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+            let length = file.metadata()?.len();
+            let missing = usize::try_from(BYTES.saturating_sub(length)).unwrap_or(0);
+            file.write_all_at(&vec![0; missing], length)
+        }
+        allocated => allocated.map_err(Into::into),
     }
 }
 

@@ -14,6 +14,7 @@
 
 #[cfg(feature = "async")]
 mod asynchronous;
+mod bad_luck;
 mod cleaning;
 mod coherence;
 mod counting;
