@@ -8,7 +8,7 @@ use arrow::compute::concat_batches;
 
 use super::memory::CachedBlock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{FeatureView, Outcome, TimeRange, Timestamp};
+use crate::model::{Outcome, TimeRange, Timestamp};
 
 /// Where a block of an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -101,8 +101,8 @@ impl AnswerBlock {
 }
 
 /// The features of an entity in a range of time, and how they were come by.
+// It holds nothing that all answers share: even the count of a shared `Arc` would make threads wait for each other.
 pub struct Answer {
-    view: FeatureView,
     range: TimeRange,
     asked: TimeRange,
     outcome: Outcome,
@@ -110,14 +110,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(
-        view: &FeatureView,
-        asked: TimeRange,
-        range: TimeRange,
-        outcome: Outcome,
-        blocks: Vec<AnswerBlock>,
-    ) -> Self {
-        Self { view: view.clone(), range, asked, outcome, blocks }
+    pub(super) fn new(asked: TimeRange, range: TimeRange, outcome: Outcome, blocks: Vec<AnswerBlock>) -> Self {
+        Self { range, asked, outcome, blocks }
     }
 
     /// What the request turned out to be.
@@ -150,10 +144,12 @@ impl Answer {
     /// # Errors
     /// `Internal` where they do not fit into one batch.
     pub fn to_batch(&self) -> Result<RecordBatch> {
-        if let [only] = self.blocks.as_slice() {
-            return Ok(only.batch().clone());
+        let none = || Error::new(ErrorKind::Internal, "an answer without blocks");
+        let first = self.blocks.first().ok_or_else(none)?;
+        if self.blocks.len() == 1 {
+            return Ok(first.batch().clone());
         }
-        concat_batches(self.view.schema(), self.batches())
+        concat_batches(&first.cached.block.batch.schema(), self.batches())
             .map_err(|error| Error::with_source(ErrorKind::Internal, "the blocks of an answer do not join", error))
     }
 
@@ -165,6 +161,6 @@ impl Answer {
 
 impl std::fmt::Debug for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Answer({} {} {}, {} blocks)", self.view.name(), self.range, self.outcome, self.blocks.len())
+        write!(f, "Answer({}, {}, {} blocks)", self.range, self.outcome, self.blocks.len())
     }
 }

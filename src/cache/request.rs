@@ -75,7 +75,7 @@ impl Core {
             cached.touch();
             blocks.push(AnswerBlock::new(cached, Origin::Memory, Duration::ZERO, range, now));
             if block.end() >= range.end() {
-                return Some(Answer::new(view, range, range, Outcome::Hit, blocks));
+                return Some(Answer::new(range, range, Outcome::Hit, blocks));
             }
             block = view.span().block_of(block.end());
         }
@@ -294,6 +294,6 @@ impl Progress {
 
     fn answer(self, wanted: &Wanted<'_>) -> Answer {
         let outcome = self.tally.outcome();
-        Answer::new(wanted.view, wanted.asked, wanted.range, outcome, self.parts.into_iter().flatten().collect())
+        Answer::new(wanted.asked, wanted.range, outcome, self.parts.into_iter().flatten().collect())
     }
 }

@@ -1,6 +1,7 @@
 //! The codec as its callers see it, and as damage and forgers do.
 
 mod damage;
+mod fixture;
 mod forged;
 mod round_trip;
 mod schema;
