@@ -3,6 +3,7 @@
 mod block;
 mod data_type;
 mod entity;
+mod feature;
 mod fingerprint;
 mod id;
 mod name;
@@ -10,10 +11,12 @@ mod outcome;
 mod span;
 mod time;
 mod view;
+mod view_builder;
 
 pub use block::{FeatureBlock, event_times};
 pub use data_type::type_name;
 pub use entity::{EntityKey, KeyType, KeyValue};
+pub use feature::{EVENT_TIME, Feature};
 pub use fingerprint::Fingerprint;
 pub use id::BlockId;
 pub(crate) use id::block_hash;
@@ -21,4 +24,5 @@ pub use name::{FeatureName, KeyName, ViewName};
 pub use outcome::{MissReason, Outcome};
 pub use span::Span;
 pub use time::{TimeRange, Timestamp};
-pub use view::{EVENT_TIME, Feature, FeatureView, FeatureViewBuilder, JoinKey};
+pub use view::{FeatureView, JoinKey};
+pub use view_builder::FeatureViewBuilder;
