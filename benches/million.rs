@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use larder::block::BlockMeta;
 use larder::clock::{Clock, SystemClock};
 use larder::manifest::{BlockRow, Journal, Manifest, Record};
 use larder::model::BlockId;
@@ -86,23 +87,15 @@ fn make(cache: &Path, view: &FeatureView) {
 }
 
 fn row(id: &BlockId, path: &Path) -> BlockRow {
-    let now = Timestamp::from_ns(SystemClock.now_ns());
-    BlockRow {
-        view: id.view.clone(),
-        fingerprint: id.fingerprint,
-        entity: id.entity.clone(),
-        start: id.range.start(),
-        end: id.range.end(),
+    let meta = BlockMeta {
+        id: id.clone(),
         known_until: id.range.end(),
-        rows: 1440,
-        bytes: 180_000,
-        created: now,
-        compute_ms: 3.0,
+        created: Timestamp::from_ns(SystemClock.now_ns()),
+        compute_time: Duration::from_millis(3),
         input_version: None,
-        file: path.to_string_lossy().into_owned(),
-        last_used: now,
-        uses: 0,
-    }
+        rows: 1440,
+    };
+    BlockRow::new(&meta, path, 180_000)
 }
 
 fn first_answer(cache: &Path, view: &FeatureView) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::Description;
 use crate::model::{BlockId, EntityKey, FeatureBlock, Fingerprint, TimeRange, Timestamp, ViewName};
 
 /// What a block file says of itself, without its rows.
@@ -32,30 +33,48 @@ const CREATED: &str = "larder.created";
 const COMPUTE_MS: &str = "larder.compute_ms";
 const INPUT_VERSION: &str = "larder.input_version";
 
-/// The description of `block`, as it is written into its file.
-pub fn describe_block(block: &FeatureBlock) -> Vec<(String, String)> {
-    let id = &block.id;
-    let ns = |time: Timestamp| time.as_ns().to_string();
-    let mut pairs = vec![
-        (VIEW, id.view.to_string()),
-        (FINGERPRINT, id.fingerprint.to_string()),
-        (ENTITY, serde_json::to_string(&id.entity).unwrap_or_default()),
-        (START, ns(id.range.start())),
-        (END, ns(id.range.end())),
-        (KNOWN_UNTIL, ns(block.known_until)),
-        (ROWS, block.batch.num_rows().to_string()),
-        (CREATED, ns(block.created)),
-        (COMPUTE_MS, (block.compute_time.as_secs_f64() * 1e3).to_string()),
-    ];
-    pairs.extend(block.input_version.clone().map(|version| (INPUT_VERSION, version)));
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
-}
-
 fn wrong(key: &str, error: &dyn std::fmt::Display) -> String {
     format!("metadata {key}: {error}")
 }
 
 impl BlockMeta {
+    /// What `block` says of itself.
+    pub fn of(block: &FeatureBlock) -> Self {
+        Self {
+            id: block.id.clone(),
+            known_until: block.known_until,
+            created: block.created,
+            compute_time: block.compute_time,
+            input_version: block.input_version.clone(),
+            rows: block.batch.num_rows() as u64,
+        }
+    }
+
+    /// How long computing took, in milliseconds.
+    pub fn compute_ms(&self) -> f64 {
+        self.compute_time.as_secs_f64() * 1e3
+    }
+
+    /// The metadata as it is written into the block's file.
+    pub fn description(&self) -> Description {
+        let id = &self.id;
+        let ns = |time: Timestamp| time.as_ns().to_string();
+        let mut pairs = vec![
+            (VIEW, id.view.to_string()),
+            (FINGERPRINT, id.fingerprint.to_string()),
+            // A map of text and numbers always has a JSON form.
+            (ENTITY, serde_json::to_string(&id.entity).unwrap_or_default()),
+            (START, ns(id.range.start())),
+            (END, ns(id.range.end())),
+            (KNOWN_UNTIL, ns(self.known_until)),
+            (ROWS, self.rows.to_string()),
+            (CREATED, ns(self.created)),
+            (COMPUTE_MS, self.compute_ms().to_string()),
+        ];
+        pairs.extend(self.input_version.clone().map(|version| (INPUT_VERSION, version)));
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
     /// Reads a description back.
     ///
     /// # Errors
@@ -82,5 +101,46 @@ impl BlockMeta {
             input_version: find(INPUT_VERSION).map(str::to_owned),
             rows: get(ROWS)?.parse().map_err(|error: std::num::ParseIntError| wrong(ROWS, &error))?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta() -> BlockMeta {
+        let entity = EntityKey::new([("symbol", "ETH/USDT"), ("venue", "\u{0}\"é")]).unwrap();
+        BlockMeta {
+            id: BlockId {
+                view: ViewName::new("prices").unwrap(),
+                fingerprint: "ce20d9dfd7046a750a2891dbead1269d".parse().unwrap(),
+                entity,
+                range: TimeRange::parse("2024-03-01", "2024-03-02").unwrap(),
+            },
+            known_until: Timestamp::from_ns(7),
+            created: Timestamp::from_ns(-7),
+            compute_time: Duration::from_micros(1234),
+            input_version: Some("v7".to_owned()),
+            rows: 3,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(BlockMeta::parse(&meta().description()).unwrap(), meta());
+        let without = BlockMeta { input_version: None, ..meta() };
+        assert_eq!(BlockMeta::parse(&without.description()).unwrap(), without);
+    }
+
+    #[test]
+    fn a_missing_or_wrong_key_is_named() {
+        for at in 0..meta().description().len() - 1 {
+            let mut missing = meta().description();
+            let (key, _) = missing.remove(at);
+            assert_eq!(BlockMeta::parse(&missing), Err(format!("metadata {key} is missing")));
+            let mut wrong = meta().description();
+            wrong[at].1 = "?".to_owned();
+            assert!(BlockMeta::parse(&wrong).unwrap_err().contains(&key), "{key}");
+        }
     }
 }

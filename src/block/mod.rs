@@ -28,7 +28,7 @@ mod zstandard;
 mod tests;
 
 pub use decode::{Decoded, Described, decode, describe};
-pub use description::{BlockMeta, describe_block};
+pub use description::BlockMeta;
 pub use encode::encode;
 pub use error::{BlockError, EncodeError};
 pub use layout::supports;

@@ -1,12 +1,11 @@
 //! Keeping a block: encode, publish, tell the journal, remember.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::core::Core;
 use super::lookup::Wanted;
 use super::memory::CachedBlock;
-use crate::block;
+use crate::block::{self, BlockMeta};
 use crate::error::{Error, ErrorKind};
 use crate::manifest::{BlockRow, Record};
 use crate::metrics::catalogue;
@@ -43,8 +42,9 @@ impl Core {
             tracing::warn!(target: "larder::cache", reserve = self.settings.reserve(), "free disk is below the reserve: the block is not kept");
             return Ok(Kept::DiskFull);
         }
-        let bytes = block::encode(&block.batch, &block::describe_block(block), self.settings.compression_level)
-            .map_err(|error| {
+        let meta = BlockMeta::of(block);
+        let bytes =
+            block::encode(&block.batch, &meta.description(), self.settings.compression_level).map_err(|error| {
                 Error::with_source(ErrorKind::Internal, format!("block {} cannot be encoded", block.id), error)
             })?;
         if !self.dir.publish(&block.id, &bytes, generation)? {
@@ -53,7 +53,7 @@ impl Core {
         self.recorder.add(&catalogue::PUBLISHED_BLOCKS, &[block.id.view.as_str()], 1.0);
         self.recorder.add(&catalogue::WRITTEN_BYTES, &[], bytes.len() as f64);
         // After the file: a crash in between leaves a file that the manifest does not know, never a row without its file.
-        let row = row_of(block, bytes.len() as u64);
+        let row = BlockRow::new(&meta, &block_path(&block.id), bytes.len() as u64);
         self.journal(&[Record::Published { block: row, stats: block::column_stats(&block.batch) }]);
         Ok(Kept::Published)
     }
@@ -63,25 +63,4 @@ enum Kept {
     Published,
     Invalidated,
     DiskFull,
-}
-
-fn row_of(block: &FeatureBlock, bytes: u64) -> BlockRow {
-    let id = &block.id;
-    let file: PathBuf = block_path(id);
-    BlockRow {
-        view: id.view.clone(),
-        fingerprint: id.fingerprint,
-        entity: id.entity.clone(),
-        start: id.range.start(),
-        end: id.range.end(),
-        known_until: block.known_until,
-        rows: block.batch.num_rows() as u64,
-        bytes,
-        created: block.created,
-        compute_ms: block.compute_time.as_secs_f64() * 1e3,
-        input_version: block.input_version.clone(),
-        file: file.to_string_lossy().into_owned(),
-        last_used: block.created,
-        uses: 0,
-    }
 }

@@ -1,10 +1,11 @@
 //! What a process writes into its journal.
 
 use std::fmt;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::block::ColumnStats;
+use crate::block::{BlockMeta, ColumnStats};
 use crate::model::{EntityKey, Fingerprint, MissReason, Outcome, ViewName};
 use crate::model::{TimeRange, Timestamp};
 
@@ -139,6 +140,27 @@ pub struct BlockRow {
 }
 
 impl BlockRow {
+    /// The row of a block whose file has this path, below the cache directory, and size.
+    pub fn new(meta: &BlockMeta, file: &Path, bytes: u64) -> Self {
+        let id = &meta.id;
+        Self {
+            view: id.view.clone(),
+            fingerprint: id.fingerprint,
+            entity: id.entity.clone(),
+            start: id.range.start(),
+            end: id.range.end(),
+            known_until: meta.known_until,
+            rows: meta.rows,
+            bytes,
+            created: meta.created,
+            compute_ms: meta.compute_ms(),
+            input_version: meta.input_version.clone(),
+            file: file.to_string_lossy().into_owned(),
+            last_used: meta.created,
+            uses: 0,
+        }
+    }
+
     /// Whether its values are known up to its end.
     pub fn is_complete(&self) -> bool {
         self.known_until >= self.end

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Progress;
-use super::scan::{Scanned, row, scan, stats};
+use super::scan::{Scanned, scan, stats};
 use crate::block::ColumnStats;
 use crate::error::Result;
 use crate::manifest::{BlockRow, Manifest, Rebuilt};
@@ -52,7 +52,7 @@ pub fn repair(
         report.files += 1;
         let name = file.path.to_string_lossy().into_owned();
         match scan(dir, &file.path) {
-            Scanned::Sound(meta) => sound.push((row(&file, &meta), file)),
+            Scanned::Sound(meta) => sound.push((BlockRow::new(&meta, &file.path, file.bytes), file)),
             Scanned::Bad(why) => {
                 dir.quarantine(&file.path)?;
                 report.quarantined.push((name, why));
@@ -76,7 +76,7 @@ pub fn rebuild(dir: &CacheDir, manifest: &Manifest, now: Timestamp) -> Result<Re
     let mut sound = Vec::new();
     dir.files(|file| {
         if let Scanned::Sound(meta) = scan(dir, &file.path) {
-            sound.push((row(&file, &meta), file));
+            sound.push((BlockRow::new(&meta, &file.path, file.bytes), file));
         }
     })?;
     replace(dir, manifest, now, sound)

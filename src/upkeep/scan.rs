@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use crate::block::{self, BlockMeta, ColumnStats};
-use crate::manifest::BlockRow;
-use crate::store::{CacheDir, FoundFile, block_path, identity_of};
+use crate::store::{CacheDir, block_path, identity_of};
 
 /// What a file turned out to be.
 pub enum Scanned {
@@ -39,26 +38,6 @@ pub fn scan(dir: &CacheDir, path: &Path) -> Scanned {
         Ok(meta) if block_path(&meta.id) == path => Scanned::Sound(Box::new(meta)),
         Ok(meta) => Scanned::Bad(format!("it is the block of {}", meta.id)),
         Err(what) => Scanned::Bad(what),
-    }
-}
-
-/// The manifest's row of a block file.
-pub fn row(file: &FoundFile, meta: &BlockMeta) -> BlockRow {
-    BlockRow {
-        view: meta.id.view.clone(),
-        fingerprint: meta.id.fingerprint,
-        entity: meta.id.entity.clone(),
-        start: meta.id.range.start(),
-        end: meta.id.range.end(),
-        known_until: meta.known_until,
-        rows: meta.rows,
-        bytes: file.bytes,
-        created: meta.created,
-        compute_ms: meta.compute_time.as_secs_f64() * 1e3,
-        input_version: meta.input_version.clone(),
-        file: file.path.to_string_lossy().into_owned(),
-        last_used: meta.created,
-        uses: 0,
     }
 }
 

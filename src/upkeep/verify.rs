@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Progress;
-use super::scan::{Scanned, row, scan};
+use super::scan::{Scanned, scan};
 use crate::error::Result;
 use crate::manifest::{BlockFilter, BlockRow, Manifest};
 use crate::model::Timestamp;
@@ -82,7 +82,7 @@ pub fn verify(
         let name = file.path.to_string_lossy().into_owned();
         let finding = match scan(dir, &file.path) {
             Scanned::Sound(meta) => {
-                let row = row(&file, &meta);
+                let row = BlockRow::new(&meta, &file.path, file.bytes);
                 sound.insert(name, (file, row));
                 continue;
             }
