@@ -62,6 +62,8 @@
 
 pub mod block;
 pub mod cache;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;

@@ -17,7 +17,7 @@ impl MetricsSource for Core {
         let mut samples = vec![
             sample(&catalogue::SLO_OBJECTIVE, slo.objective),
             sample(&catalogue::MEMORY_BYTES, self.memory.bytes() as f64),
-            sample(&catalogue::DISK_LIMIT, self.settings.max_cache_size_gb * 1e9),
+            sample(&catalogue::DISK_LIMIT, self.settings.size_limit() as f64),
         ];
         // Without requests there is no ratio, and a gauge that says 0 or 1 then would be a lie.
         let five_minutes = slo.windows.first().and_then(|window| window.hit_ratio);

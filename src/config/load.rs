@@ -11,6 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 const PREFIX: &str = "LARDER_";
 const RETENTION: &str = "FEATURE_CACHE_RETENTION_DAYS";
+/// What the program logs, which is no setting of the store.
+const LOG_FILTER: &str = "LARDER_LOG";
 
 /// The cache directory where none is given: `FEATURE_CACHE_DIR`, else `~/.feature_cache`.
 ///
@@ -78,6 +80,9 @@ fn key_of(variable: &str) -> Option<String> {
     if variable == RETENTION {
         return Some("retention_days".to_owned());
     }
+    if variable == LOG_FILTER {
+        return None;
+    }
     Some(variable.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", "."))
 }
 
@@ -132,7 +137,7 @@ fn unknown(key: &str) -> String {
 }
 
 /// How many letters must change to make one word the other (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
+pub(crate) fn distance(a: &str, b: &str) -> usize {
     let mut row: Vec<usize> = (0..=b.chars().count()).collect();
     for (i, x) in a.chars().enumerate() {
         let mut diagonal = std::mem::replace(row.first_mut().unwrap_or(&mut 0), i + 1);
@@ -165,7 +170,7 @@ mod tests {
 
     #[test]
     fn nothing_set_is_the_defaults() {
-        assert_eq!(load_from(None, env(&[("PATH", "/bin")])).unwrap(), Settings::default());
+        assert_eq!(load_from(None, env(&[("PATH", "/bin"), ("LARDER_LOG", "debug")])).unwrap(), Settings::default());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 mod load;
 mod settings;
 
+#[cfg(feature = "cli")]
+pub(crate) use load::distance;
 pub use load::{default_cache_dir, load, load_from};
 pub use settings::{
     ComputeSettings, DiskSettings, Durability, ManifestSettings, MemorySettings, Settings, SloSettings,

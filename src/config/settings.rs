@@ -228,6 +228,11 @@ impl Settings {
         }
     }
 
+    /// Bytes that the blocks may take.
+    pub(crate) fn size_limit(&self) -> u64 {
+        bytes(self.max_cache_size_gb)
+    }
+
     /// Bytes of blocks at which evicting begins.
     pub(crate) fn high_watermark(&self) -> u64 {
         bytes(self.max_cache_size_gb * self.cleanup_threshold)

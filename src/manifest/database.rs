@@ -4,6 +4,8 @@
 
 use std::cell::Cell;
 use std::ffi::OsString;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,9 @@ impl<'lock> Database<'lock> {
     /// newer version wrote it or the disk refuses.
     pub(super) fn open(path: &Path, lock: &'lock ManifestLock) -> Result<Self> {
         let connection = connect(path)?;
+        // DuckDB makes its file as the umask says. The directory keeps others out already, so a
+        // file system that knows no modes is no reason to fail.
+        let _ = std::fs::set_permissions(path, Permissions::from_mode(0o600));
         schema::prepare(&connection, path)?;
         Ok(Self { connection, path: path.to_owned(), damaged: Cell::new(false), _lock: lock })
     }

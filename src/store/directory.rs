@@ -57,6 +57,11 @@ impl CacheDir {
         })
     }
 
+    /// Whether there is a cache in `root`. Touches nothing.
+    pub fn exists(root: &Path) -> bool {
+        root.join(BLOCKS).is_dir()
+    }
+
     /// The directory itself, as an absolute path.
     pub fn root(&self) -> &Path {
         &self.root

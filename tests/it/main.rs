@@ -16,6 +16,14 @@
 mod asynchronous;
 mod bad_luck;
 mod cleaning;
+#[cfg(feature = "cli")]
+mod cli;
+#[cfg(feature = "cli")]
+mod cli_demo;
+#[cfg(feature = "cli")]
+mod cli_upkeep;
+#[cfg(feature = "cli")]
+mod cli_usage;
 mod coherence;
 mod counting;
 mod damage;

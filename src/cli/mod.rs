@@ -1,0 +1,65 @@
+//! The `larder` program.
+//!
+//! | part | |
+//! |---|---|
+//! | `arguments` | what can be typed |
+//! | `session` | settings and cache directory of one run |
+//! | `demo`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair` | one per command: options, work, report |
+//! | `report`, `page`, `quantity` | a report as JSON, as text, and its numbers for people |
+//! | `progress`, `interrupt`, `failure` | a bar, Ctrl-C, and what ends a command early |
+//!
+//! A command returns a report and prints nothing itself, so that text and JSON hold the same facts.
+
+mod arguments;
+mod cache;
+mod clean;
+mod demo;
+mod failure;
+mod interrupt;
+mod invalidate;
+mod logging;
+mod names;
+mod page;
+mod progress;
+mod quantity;
+mod repair;
+mod report;
+mod session;
+mod slo;
+mod stats;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use report::Printer;
+use session::Session;
+
+/// Runs the program with this process's arguments and returns its exit status: 0 good, 1 a finding
+/// or failure, 2 wrong usage, 130 interrupted.
+pub fn run() -> ExitCode {
+    logging::start();
+    match Arguments::try_parse() {
+        Ok(arguments) => execute(&arguments),
+        Err(refused) => arguments::refuse(&refused, std::env::args_os()),
+    }
+}
+
+fn execute(arguments: &Arguments) -> ExitCode {
+    let printer = Printer::new(arguments.common.json);
+    let session = match Session::begin(&arguments.common) {
+        Ok(session) => session,
+        Err(error) => return printer.failure(&error.into()),
+    };
+    match &arguments.command {
+        Command::Demo(options) => printer.result(demo::run(options, &session)),
+        Command::Stats(options) => printer.result(stats::run(options, &session)),
+        Command::Slo(options) => printer.result(slo::run(options, &session)),
+        Command::Clean(options) => printer.result(clean::run(options, &session)),
+        Command::Invalidate(options) => printer.result(invalidate::run(options, &session)),
+        Command::Verify(options) => printer.result(verify::run(options, &session)),
+        Command::Repair(options) => printer.result(repair::run(options, &session)),
+    }
+}

@@ -1,0 +1,165 @@
+//! Text for people, as wide as their terminal.
+
+use std::fmt::Write;
+
+use clap::builder::styling::{AnsiColor, Style};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+
+/// Where nobody says how wide.
+const USUAL_WIDTH: usize = 100;
+/// The column in which the values of fields begin.
+const LABEL_WIDTH: usize = 11;
+
+/// How a text is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// As it should be.
+    Good,
+    /// Worth a look.
+    Warning,
+    /// Not as it should be.
+    Bad,
+    /// A title.
+    Title,
+}
+
+impl Tone {
+    /// `text` in this tone; the styles are taken out again where they are not wanted.
+    pub fn paint(self, text: &str) -> String {
+        let style = match self {
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Warning => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default(),
+            Self::Title => Style::new(),
+        };
+        let style = style.bold();
+        format!("{style}{text}{style:#}")
+    }
+}
+
+/// Where the text in a column stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    Left,
+    Right,
+}
+
+/// A text that grows line by line.
+pub struct Page {
+    text: String,
+    width: usize,
+}
+
+impl Page {
+    /// An empty page as wide as the terminal.
+    pub fn new() -> Self {
+        Self::of_width(terminal_width())
+    }
+
+    fn of_width(width: usize) -> Self {
+        Self { text: String::new(), width }
+    }
+
+    /// A title, with an empty line before it.
+    pub fn title(&mut self, text: &str) {
+        self.gap();
+        self.line(&Tone::Title.paint(text));
+    }
+
+    /// A sentence, wrapped.
+    pub fn line(&mut self, text: &str) {
+        self.hanging("", 0, text);
+    }
+
+    /// A line that is never wrapped, because somebody will copy it.
+    pub fn verbatim(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    /// A name and its value, wrapped below itself.
+    pub fn field(&mut self, label: &str, value: &str) {
+        self.hanging(label, LABEL_WIDTH, value);
+    }
+
+    /// A table without lines. Cells wrap where the page is too narrow.
+    pub fn table<const N: usize>(&mut self, columns: [(&str, Align); N], rows: impl IntoIterator<Item = [String; N]>) {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
+        table.set_header(columns.map(|(name, _)| name.to_uppercase()));
+        table.add_rows(rows);
+        let between = if self.width < 72 { 1 } else { 2 };
+        for (column, (_, align)) in table.column_iter_mut().zip(columns) {
+            column.set_padding((0, between));
+            column.set_cell_alignment(match align {
+                Align::Left => CellAlignment::Left,
+                Align::Right => CellAlignment::Right,
+            });
+        }
+        for line in table.lines() {
+            self.verbatim(line.trim_end());
+        }
+    }
+
+    /// An empty line, unless there is one or nothing yet.
+    pub fn gap(&mut self) {
+        if !self.text.is_empty() && !self.text.ends_with("\n\n") {
+            self.text.push('\n');
+        }
+    }
+
+    /// Everything that was written.
+    pub fn into_text(self) -> String {
+        self.text
+    }
+
+    fn hanging(&mut self, label: &str, indent: usize, text: &str) {
+        // Writing to a string cannot fail.
+        let _ = write!(self.text, "{label:<indent$}");
+        let mut column = indent.max(label.chars().count());
+        let mut first = true;
+        for word in text.split(' ') {
+            let length = anstream::adapter::strip_str(word).to_string().chars().count();
+            let space = usize::from(!first);
+            if !first && column + space + length > self.width {
+                let _ = write!(self.text, "\n{:indent$}{word}", "");
+                column = indent + length;
+            } else {
+                self.text.push_str(if first { "" } else { " " });
+                self.text.push_str(word);
+                column += space + length;
+            }
+            first = false;
+        }
+        self.text.push('\n');
+    }
+}
+
+fn terminal_width() -> usize {
+    let set = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let measured = || rustix::termios::tcgetwinsize(std::io::stdout()).ok().map(|size| usize::from(size.ws_col));
+    set.or_else(measured).filter(|width| *width > 0).unwrap_or(USUAL_WIDTH).max(30)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_wrap_below_themselves_and_styles_take_no_room() {
+        let mut page = Page::of_width(30);
+        page.field("Coverage", &format!("one two {} four five six", Tone::Good.paint("three")));
+        let text = anstream::adapter::strip_str(&page.into_text()).to_string();
+        assert_eq!(text, "Coverage   one two three four\n           five six\n");
+    }
+
+    #[test]
+    fn a_table_stays_within_the_page() {
+        let mut page = Page::of_width(40);
+        let cell = "a rather long text that has to wrap somewhere".to_owned();
+        page.table([("file", Align::Left), ("size", Align::Right)], [[cell, "12.3 MB".to_owned()]]);
+        let text = page.into_text();
+        assert!(text.lines().count() > 2 && text.lines().all(|line| line.chars().count() <= 40), "{text}");
+    }
+}
