@@ -173,18 +173,25 @@ fn disk(cache: &Path, view: &FeatureView) {
         began.elapsed()
     };
     let one = print("hit on disk, one block", requests.iter().map(timed).collect());
-    for threads in [1, 2] {
+    for (threads, days) in [(1, 1), (1, 2), (1, 5), (1, DAYS), (2, DAYS)] {
         let mut many = settings(0);
         many.threads = threads;
         let store = open(cache, many);
-        let twenty = |at: usize| {
+        let range = TimeRange::new(day(0).start(), day(days - 1).end()).expect("days");
+        let several = |at: usize| {
             let began = Instant::now();
-            hit(&store, view, &(symbol(at), days()));
+            hit(&store, view, &(symbol(at % SYMBOLS), range));
             began.elapsed()
         };
-        let all =
-            print(&format!("20 days of one symbol from disk, threads = {threads}"), (0..SYMBOLS).map(twenty).collect());
-        println!("{:<58} {:.2}", "  against 20 x one block", all.as_secs_f64() / (20.0 * one.as_secs_f64()));
+        let all = print(
+            &format!("{days} days of one symbol from disk, threads = {threads}"),
+            (0..10 * SYMBOLS).map(several).collect(),
+        );
+        println!(
+            "{:<58} {:.2}",
+            "  against so many times one block",
+            all.as_secs_f64() / (days as f64 * one.as_secs_f64())
+        );
     }
 }
 
