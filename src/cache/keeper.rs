@@ -12,6 +12,7 @@ use crate::upkeep;
 
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 const CLEAN_EVERY: Duration = Duration::from_secs(60);
+const USES_EVERY: Duration = Duration::from_secs(60);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3600);
 
 /// Runs the keeper until it is dropped, then waits for its end.
@@ -67,6 +68,7 @@ fn run(core: &Weak<Core>, stop: &(Mutex<bool>, Condvar)) {
 /// When each duty was last done.
 #[derive(Default)]
 struct Duties {
+    used: Option<Instant>,
     tidied: Option<Instant>,
     cleaned: Option<Instant>,
     seen: Option<Instant>,
@@ -84,7 +86,10 @@ fn due(last: &mut Option<Instant>, every: Duration) -> bool {
 impl Duties {
     fn run(&mut self, core: &Core) {
         if core.restore_history() {
-            core.flush();
+            core.flush_counts();
+            if due(&mut self.used, USES_EVERY) {
+                core.flush_uses();
+            }
         }
         let views = core.views.all();
         if due(&mut self.seen, HEARTBEAT_EVERY) || views.len() != self.views_seen {
@@ -102,8 +107,21 @@ impl Duties {
 }
 
 impl Core {
-    /// Writes what was counted since the last time to the journal.
+    /// Writes everything that is not in the journal yet.
     pub fn flush(&self) {
+        self.flush_counts();
+        self.flush_uses();
+    }
+
+    /// Writes which blocks were used since the last time: one record a block, so not at every turn.
+    fn flush_uses(&self) {
+        let now = self.now();
+        let used = |(id, uses)| Record::Used { block: block_ref(&id), uses, last_used: now };
+        self.journal(&self.memory.take_uses().into_iter().map(used).collect::<Vec<_>>());
+    }
+
+    /// Writes the requests and misses that were counted since the last time.
+    fn flush_counts(&self) {
         let now = self.now();
         let mut records = Vec::new();
         for (view, ledger) in self.views.ledgers() {
@@ -120,9 +138,6 @@ impl Core {
         let minute = now.as_ns().div_euclid(60_000_000_000);
         for ((view, entity, reason), count) in self.take_misses() {
             records.push(Record::Missed { minute, view, entity, reason, count });
-        }
-        for (id, uses) in self.memory.take_uses() {
-            records.push(Record::Used { block: block_ref(&id), uses, last_used: now });
         }
         self.journal(&records);
     }

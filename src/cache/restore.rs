@@ -1,6 +1,7 @@
 //! The service level's history, from the manifest, after a restart.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::core::Core;
@@ -12,7 +13,11 @@ const ATTEMPTS: u32 = 5;
 
 /// Whether the history was read; how often it was tried.
 #[derive(Default)]
-pub struct Restored(Mutex<State>);
+pub struct Restored {
+    trying: Mutex<State>,
+    // Asked by exporters, which must not wait for a manifest that others hold.
+    done: AtomicBool,
+}
 
 #[derive(Default)]
 struct State {
@@ -26,7 +31,7 @@ impl Core {
     /// It has to happen before this store's own counts go to the journal: they would come back and
     /// count twice. Returns whether they may go.
     pub fn restore_history(&self) -> bool {
-        let mut state = self.restored.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.restored.trying.lock().unwrap_or_else(PoisonError::into_inner);
         if state.done {
             return true;
         }
@@ -38,7 +43,13 @@ impl Core {
                 state.done = state.attempts >= ATTEMPTS;
             }
         }
+        self.restored.done.store(state.done, Ordering::Release);
         state.done
+    }
+
+    /// Whether the history is in the counts, or is gone on without.
+    pub fn has_history(&self) -> bool {
+        self.restored.done.load(Ordering::Acquire)
     }
 
     fn read_history(&self) -> crate::error::Result<()> {
@@ -58,6 +69,11 @@ impl Core {
     /// The service level of all views, or of one.
     pub fn slo(&self, view: Option<&ViewName>) -> SloReport {
         self.restore_history();
+        self.slo_so_far(view)
+    }
+
+    /// The same without waiting for the history.
+    pub fn slo_so_far(&self, view: Option<&ViewName>) -> SloReport {
         let now = self.now();
         let ledgers: Vec<_> =
             self.views.ledgers().into_iter().filter(|(name, _)| view.is_none_or(|view| view == name)).collect();

@@ -15,6 +15,9 @@ use crate::manifest::record::Record;
 /// How often a new name is tried where a cleaner was quicker to remove the new, still unlocked file.
 const ATTEMPTS: usize = 8;
 
+/// From this size on a journal is left to be folded and removed, and a new one begun: a service may run for months.
+const LONG: u64 = 16 << 20;
+
 /// The journal of one open store. Any number of threads may append to it.
 ///
 /// Dropping it releases the lock; whoever folds next removes the file once everything in it is in the
@@ -61,6 +64,12 @@ impl Journal {
             // Somebody removed the directory under us. What is written into a nameless file nobody folds.
             tracing::warn!(target: "larder::manifest", journal = %open.path.display(), "journal was deleted; beginning a new one");
             *open = Open::create(&self.directory)?;
+        } else if open.length.is_some_and(|length| length >= LONG) {
+            // Where no new one can be made, the long one goes on. Dropping it releases its lock, and
+            // a journal without an owner is removed once it is folded.
+            if let Ok(next) = Open::create(&self.directory) {
+                *open = next;
+            }
         }
         open.append(records)
     }
@@ -234,6 +243,22 @@ mod tests {
         journal.append(&[used(2)]).unwrap();
         let (records, scanned) = read_all(&journal.path());
         assert_eq!((records, scanned.damaged), (vec![used(1), used(2)], 0));
+    }
+
+    #[test]
+    fn a_long_journal_is_left_and_a_new_one_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::create(dir.path()).unwrap();
+        let first = journal.path();
+        let many: Vec<_> = (0..20_000).map(used).collect();
+        while std::fs::metadata(&first).unwrap().len() < LONG {
+            journal.append(&many).unwrap();
+            assert_eq!(journal.path(), first);
+        }
+        journal.append(&[used(1)]).unwrap();
+        assert_ne!(journal.path(), first);
+        let left = File::open(&first).unwrap();
+        assert!(left.try_lock().is_ok(), "whoever folds it may remove it");
     }
 
     #[test]
