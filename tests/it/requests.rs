@@ -136,3 +136,29 @@ fn views_entities_and_versions_do_not_mix() {
         assert_eq!((answer.outcome(), checked_rows(&answer, &entity)), (Outcome::Miss, 1440), "{name}");
     }
 }
+
+#[test]
+fn hits_share_one_copy_of_the_rows() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let (view, eurusd, day) = (view(), symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+    let ask = |range| store.get_or_compute(&view, &eurusd, range, |gap| desk.compute(gap)).unwrap();
+    let (first, second, part) = (ask(day), ask(day), ask(range("2024-03-01T06:00:00Z", "2024-03-01T07:00:00Z")));
+    let address = |answer: &larder::Answer| answer.blocks()[0].batch().column(1).to_data().buffers()[0].as_ptr();
+    assert_eq!(address(&first), address(&second));
+    let six_hours = 6 * 60 * size_of::<f64>();
+    assert_eq!(address(&first) as usize + six_hours, address(&part) as usize, "a part of a block is a slice of it");
+    assert_eq!(part.num_rows(), 60);
+}
+
+#[test]
+fn what_a_compute_returned_is_not_pinned_by_the_cache() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let (view, eurusd) = (view(), symbol("EURUSD"));
+    // One batch for ten blocks: each block keeps its own rows, not all of them.
+    store.get_or_compute(&view, &eurusd, range("2024-02-01", "2024-02-11"), |gap| desk.compute(gap)).unwrap();
+    let rows = 10 * 1440 * 16;
+    let bytes = store.memory_bytes();
+    assert!((rows..2 * rows).contains(&bytes), "{bytes} bytes for {rows} bytes of rows");
+}
