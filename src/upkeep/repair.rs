@@ -29,7 +29,7 @@ pub struct RepairReport {
     pub interrupted: bool,
 }
 
-/// Quarantines what is damaged and makes the manifest say what the files are.
+/// Sweeps half-written files of dead processes, quarantines what is damaged and makes the manifest say what the files are.
 ///
 /// # Errors
 /// `Busy` or `Unavailable` where the manifest or the disk cannot be used: nothing is half done, repeat it.
@@ -39,6 +39,7 @@ pub fn repair(
     now: Timestamp,
     progress: &mut dyn Progress,
 ) -> Result<RepairReport> {
+    dir.tidy()?;
     let mut report = RepairReport::default();
     let mut sound = Vec::new();
     let mut files = Vec::new();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use larder::clock::{Clock, SystemClock};
 use larder::manifest::Manifest;
 use larder::store::{CacheDir, Publish};
-use larder::upkeep::{FindingKind, Silent, verify};
+use larder::upkeep::{FindingKind, Silent, repair, verify};
 use larder::{FeatureStore, Timestamp};
 
 use crate::desk::{checked_rows, minutes, quiet, range, symbol, view};
@@ -201,6 +201,6 @@ fn check(cache: &Path) {
         .filter(|finding| matches!(finding.kind, FindingKind::BadFile | FindingKind::Stranger))
         .collect();
     assert!(bad.is_empty(), "{bad:?}");
-    dir.tidy().unwrap();
+    repair(&dir, &manifest, Timestamp::from_ns(SystemClock.now_ns()), &mut Silent).unwrap();
     assert_eq!(std::fs::read_dir(cache.join("tmp")).unwrap().count(), 0, "half-written files are swept");
 }
