@@ -74,7 +74,13 @@ fn imports_point_downwards_only() {
             continue;
         }
         assert!(LAYERS.contains(&from.as_str()), "{} has no layer", file.display());
-        for to in imports(&std::fs::read_to_string(&file).unwrap()) {
+        let text = std::fs::read_to_string(&file).unwrap();
+        assert!(
+            !text.contains("crate::{"),
+            "{}: name the module after `crate::`, where this test sees it",
+            file.display()
+        );
+        for to in imports(&text) {
             seen += 1;
             objections.extend(objection(&from, &to).map(|what| format!("{}: {what}", file.display())));
         }

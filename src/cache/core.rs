@@ -17,9 +17,13 @@ use crate::store::CacheDir;
 /// So many different misses are told apart between two writes to the journal; more are not remembered.
 const MOST_MISSES: usize = 10_000;
 
+/// So many records are appended at once.
+const RECORDS: usize = 20_000;
+
 /// The parts of a store.
 pub struct Core {
     pub settings: Settings,
+    pub read_threads: usize,
     pub clock: Arc<dyn Clock>,
     pub recorder: Arc<dyn Recorder>,
     pub dir: CacheDir,
@@ -49,10 +53,14 @@ impl Core {
 
     /// Writes to the journal. A failure costs bookkeeping, never a request: the blocks are the truth,
     /// and `larder repair` finds what the manifest does not know.
-    pub fn journal(&self, records: &[Record]) {
-        if let Err(error) = self.try_journal(records) {
-            self.io_error("journal", &error);
+    /// Returns whether it worked.
+    pub fn journal(&self, records: &[Record]) -> bool {
+        // In parts, because one append has an upper limit.
+        let result = records.chunks(RECORDS).try_for_each(|part| self.try_journal(part));
+        if let Err(error) = &result {
+            self.io_error("journal", error);
         }
+        result.is_ok()
     }
 
     fn try_journal(&self, records: &[Record]) -> crate::error::Result<()> {
@@ -83,6 +91,12 @@ impl Core {
         if misses.len() < MOST_MISSES || misses.contains_key(&(view.clone(), entity.clone(), reason)) {
             *misses.entry((view.clone(), entity.clone(), reason)).or_default() += 1;
         }
+    }
+
+    /// Takes misses back that could not be written.
+    pub fn put_back_misses(&self, taken: HashMap<(ViewName, EntityKey, MissReason), u64>) {
+        let mut misses = lock(&self.misses.0);
+        taken.into_iter().for_each(|(miss, count)| *misses.entry(miss).or_default() += count);
     }
 
     /// Takes the misses that are not in the journal yet.

@@ -13,10 +13,6 @@ impl MetricsSource for Core {
 
     fn gauges(&self) -> Vec<Sample> {
         let sample = |metric, value| Sample { metric, labels: Vec::new(), value };
-        if self.settings.manifest.fold_interval.is_zero() {
-            // Nobody else will.
-            self.restore_history();
-        }
         let slo = self.slo_so_far(None);
         let mut samples = vec![
             sample(&catalogue::SLO_OBJECTIVE, slo.objective),

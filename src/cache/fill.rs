@@ -15,20 +15,11 @@ use super::gap::{ComputeError, Gap};
 use super::lookup::{Found, Wanted};
 use super::memory::CachedBlock;
 use super::plan::{Lacking, gaps};
+use super::supply::Supply;
 use crate::error::{Error, ErrorKind};
 use crate::metrics::catalogue;
 use crate::model::{FeatureBlock, TimeRange, Timestamp, event_times};
 use crate::store::Generation;
-
-/// A compute, and what its caller knows of its source.
-pub struct Supplier<'a> {
-    /// Computes a gap.
-    pub compute: &'a mut dyn FnMut(&Gap) -> Result<RecordBatch, ComputeError>,
-    /// The event time up to which the source is complete; what is later is answered and not kept.
-    pub watermark: Timestamp,
-    /// The version of the source.
-    pub input_version: Option<String>,
-}
 
 /// A block that this request has to bring about.
 pub struct Task<'a> {
@@ -70,16 +61,15 @@ impl Core {
         &self,
         wanted: &Wanted<'_>,
         tasks: Vec<Task<'_>>,
-        supplier: &mut Supplier<'_>,
+        supply: &mut dyn Supply,
     ) -> (Vec<Filled>, Option<Failed>) {
         let Some(first) = tasks.first() else { return (Vec::new(), None) };
-        let _lock = self.dir.lock_compute(&wanted.id(first.block), self.settings.compute.wait_timeout).unwrap_or_else(
-            |error| {
-                // Without the lock two processes may compute the same block, and publishing twice is harmless.
-                self.io_error("lock", &error);
-                None
-            },
-        );
+        let patience = wanted.deadline.saturating_duration_since(Instant::now());
+        let _lock = self.dir.lock_compute(&wanted.id(first.block), patience).unwrap_or_else(|error| {
+            // Without the lock two processes may compute the same block, and publishing twice is harmless.
+            self.io_error("lock", &error);
+            None
+        });
         // Before anything is read or computed: an invalidation from now on forbids to publish.
         let generation = self.dir.generation(wanted.slots);
         let mut filled = Vec::with_capacity(tasks.len());
@@ -103,7 +93,7 @@ impl Core {
                 }
             }
         }
-        let failed = self.compute_gaps(wanted, left, supplier, generation, &mut filled);
+        let failed = self.compute_gaps(wanted, left, supply, generation, &mut filled);
         (filled, failed)
     }
 
@@ -112,39 +102,66 @@ impl Core {
         &self,
         wanted: &Wanted<'_>,
         tasks: Vec<Task<'_>>,
-        supplier: &mut Supplier<'_>,
+        supply: &mut dyn Supply,
         generation: Generation,
         filled: &mut Vec<Filled>,
     ) -> Option<Failed> {
-        let lacking: Vec<_> = tasks
-            .iter()
-            .map(|task| Lacking {
-                block: task.block,
-                known_until: task.tail.as_ref().map_or(task.block.start(), |tail| tail.block.known_until),
-            })
-            .collect();
-        let mut tasks = tasks.into_iter();
-        for planned in gaps(&lacking, wanted.range.end(), supplier.watermark) {
-            let mine: Vec<_> = tasks.by_ref().take(planned.blocks.len()).collect();
+        if tasks.is_empty() {
+            return None;
+        }
+        let terms = match self.terms(wanted, supply) {
+            Ok(terms) => terms,
+            Err(error) => return Some(self.fail(tasks, error)),
+        };
+        let known = |task: &Task<'_>| task.tail.as_ref().map_or(task.block.start(), |tail| tail.block.known_until);
+        let lacking: Vec<_> =
+            tasks.iter().map(|task| Lacking { block: task.block, known_until: known(task) }).collect();
+        let mut tasks: Vec<Option<Task<'_>>> = tasks.into_iter().map(Some).collect();
+        for planned in gaps(&lacking, wanted.range.end(), terms.watermark) {
+            let mine: Vec<_> = planned.blocks.filter_map(|at| tasks.get_mut(at)?.take()).collect();
             let gap = Gap::new(wanted.view.clone(), wanted.entity.clone(), planned.range);
             let began = Instant::now();
-            match self.compute(&gap, supplier.compute) {
+            match self.compute(&gap, &mut |gap| supply.compute(gap)) {
                 Ok(batch) => {
                     let took = began.elapsed() / u32::try_from(mine.len()).unwrap_or(u32::MAX).max(1);
                     let computed = Computed { range: gap.range(), batch, took, generation };
-                    filled.extend(mine.into_iter().map(|task| self.settle(wanted, task, &computed, supplier)));
+                    for task in mine {
+                        match self.settle(wanted, task, &computed, &terms) {
+                            Ok(one) => filled.push(one),
+                            Err(failed) => return Some(failed),
+                        }
+                    }
                 }
                 Err(error) => {
-                    let until = wanted.now.saturating_add(self.settings.compute.error_backoff);
-                    let mut indexes: Vec<_> = mine.iter().map(|task| task.index).collect();
-                    mine.into_iter().filter_map(|task| task.lead).for_each(|lead| lead.fail(error.clone(), until));
+                    let mut failed = self.fail(mine, error);
                     // The flights of the rest are abandoned, and whoever waits for them computes.
-                    indexes.extend(tasks.map(|task| task.index));
-                    return Some(Failed { indexes, error });
+                    failed.indexes.extend(tasks.into_iter().flatten().map(|task| task.index));
+                    return Some(failed);
                 }
             }
         }
         None
+    }
+
+    /// Lands the tasks' flights with an error, which is answered until the back-off is over.
+    fn fail(&self, tasks: Vec<Task<'_>>, error: Error) -> Failed {
+        let indexes = tasks.iter().map(|task| task.index).collect();
+        // From now, and not from the request's beginning: a time-out may have taken longer than the back-off.
+        let (since, backoff) = (self.now(), self.settings.compute.error_backoff);
+        tasks.into_iter().filter_map(|task| task.lead).for_each(|lead| lead.fail(error.clone(), since, backoff));
+        Failed { indexes, error }
+    }
+
+    /// Asks the source what it knows of itself.
+    fn terms(&self, wanted: &Wanted<'_>, supply: &mut dyn Supply) -> Result<Terms, Error> {
+        let ask = || Terms {
+            watermark: supply.watermark(wanted.view, wanted.entity, wanted.now).min(wanted.now),
+            input_version: supply.version(wanted.entity),
+        };
+        catch_unwind(AssertUnwindSafe(ask)).map_err(|panic| {
+            let what = panic_message(&*panic);
+            Error::new(ErrorKind::Compute, format!("the source of view {} panicked: {what}", wanted.view.name()))
+        })
     }
 
     /// Runs a compute: an error, a panic or a wrong batch is an error that names view, entity and gap.
@@ -186,39 +203,47 @@ impl Core {
     }
 
     /// Makes a block from what was cached and what was computed, keeps what is settled, and lands the flight.
-    fn settle(&self, wanted: &Wanted<'_>, task: Task<'_>, computed: &Computed, supplier: &Supplier<'_>) -> Filled {
+    fn settle(
+        &self,
+        wanted: &Wanted<'_>,
+        task: Task<'_>,
+        computed: &Computed,
+        terms: &Terms,
+    ) -> Result<Filled, Failed> {
         let Computed { range, took, generation, .. } = *computed;
         let new = cut(&computed.batch, task.block.start().max(range.start()), task.block.end());
         let tail = task.tail.as_ref().map(|tail| &tail.block);
+        let failed = |error| Failed { indexes: vec![task.index], error };
         let until = task.block.end().min(range.end());
         let block = FeatureBlock {
             id: wanted.id(task.block),
             known_until: until,
-            created: self.created(wanted, tail),
+            // Extending a tail does not make its older part young.
+            created: tail.map_or_else(|| self.now(), |tail| tail.created),
             compute_time: tail.map_or(Duration::ZERO, |tail| tail.compute_time) + took,
-            input_version: supplier.input_version.clone(),
-            batch: join(tail.map(|tail| &tail.batch), &new),
+            input_version: terms.input_version.clone(),
+            batch: join(tail.map(|tail| &tail.batch), &new).map_err(failed)?,
         };
-        let settled_until = until.min(supplier.watermark);
+        let settled_until = until.min(terms.watermark);
         let known_before = tail.map_or(task.block.start(), |tail| tail.known_until);
         let cached = if settled_until == until {
             self.keep(wanted, block, generation)
         } else {
             if settled_until > known_before {
-                let batch = join(None, &cut(&block.batch, task.block.start(), settled_until));
+                let batch = join(None, &cut(&block.batch, task.block.start(), settled_until)).map_err(failed)?;
                 self.keep(wanted, FeatureBlock { known_until: settled_until, batch, ..block.clone() }, generation);
             }
             Arc::new(CachedBlock::new(block, wanted.slots, generation, self.memory.used()))
         };
         task.lead.into_iter().for_each(|lead| lead.land(Arc::clone(&cached)));
-        Filled { index: task.index, cached, origin: Origin::Compute, took, extended: task.tail.is_some() }
+        Ok(Filled { index: task.index, cached, origin: Origin::Compute, took, extended: task.tail.is_some() })
     }
+}
 
-    /// When a block counts as computed. Extending a tail does not make its older part young, where age matters.
-    fn created(&self, wanted: &Wanted<'_>, tail: Option<&FeatureBlock>) -> Timestamp {
-        let oldest = tail.filter(|_| wanted.view.max_age().is_some()).map(|tail| tail.created);
-        oldest.unwrap_or_else(|| self.now())
-    }
+/// What a source says of itself when it is asked to compute.
+struct Terms {
+    watermark: Timestamp,
+    input_version: Option<String>,
 }
 
 /// What a compute returned for a gap.
@@ -240,10 +265,13 @@ pub fn cut(batch: &RecordBatch, start: Timestamp, end: Timestamp) -> RecordBatch
 }
 
 /// Copies the rows into arrays of their own, so that a block in memory does not pin the caller's buffers.
-fn join(before: Option<&RecordBatch>, after: &RecordBatch) -> RecordBatch {
+fn join(before: Option<&RecordBatch>, after: &RecordBatch) -> Result<RecordBatch, Error> {
     // An empty batch in front, because joining one batch alone would only share it.
     let empty = RecordBatch::new_empty(after.schema());
-    concat_batches(&after.schema(), [before.unwrap_or(&empty), after]).unwrap_or_else(|_| after.clone())
+    concat_batches(&after.schema(), [before.unwrap_or(&empty), after]).map_err(|error| {
+        let what = "the rows of a block do not fit together: use a shorter span for the view";
+        Error::with_source(ErrorKind::Invalid, what, error)
+    })
 }
 
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {

@@ -26,7 +26,7 @@ pub struct Flights(Mutex<HashMap<BlockId, Entry>>);
 
 enum Entry {
     Running(Arc<Flight>),
-    Failed { until: Timestamp, error: Error },
+    Failed { since: Timestamp, until: Timestamp, error: Error },
 }
 
 /// A compute of one block that others may wait for.
@@ -76,7 +76,10 @@ impl Flights {
                 Some(Entry::Running(flight)) if flight.generation == generation => {
                     return Claim::Follow(Arc::clone(flight));
                 }
-                Some(Entry::Failed { until, error }) if now < *until => return Claim::Refused(error.clone()),
+                // Both ends, because the clock may be set back.
+                Some(Entry::Failed { since, until, error }) if (*since..*until).contains(&now) => {
+                    return Claim::Refused(error.clone());
+                }
                 _ => {}
             }
             let flight = Arc::new(Flight { generation, landing: Mutex::default(), changed: Condvar::new() });
@@ -98,9 +101,8 @@ impl Flights {
 }
 
 impl Flight {
-    /// Waits for the end of the flight, at most `timeout`.
-    pub fn wait(&self, timeout: Duration) -> Option<Landing> {
-        let deadline = Instant::now() + timeout;
+    /// Waits for the end of the flight, at most until `deadline`.
+    pub fn wait(&self, deadline: Instant) -> Option<Landing> {
         let mut landing = lock(&self.landing);
         loop {
             if landing.is_some() {
@@ -122,8 +124,9 @@ impl Lead<'_> {
     }
 
     /// Ends the flight with an error, which is answered to everyone until the back-off is over.
-    pub fn fail(self, error: Error, until: Timestamp) {
-        self.finish(Landing::Failed(error.clone()), Some(Entry::Failed { until, error }));
+    pub fn fail(self, error: Error, since: Timestamp, backoff: Duration) {
+        let until = since.saturating_add(backoff);
+        self.finish(Landing::Failed(error.clone()), Some(Entry::Failed { since, until, error }));
     }
 
     fn finish(&self, landing: Landing, successor: Option<Entry>) {

@@ -9,14 +9,14 @@ use crate::block::{self, BlockMeta};
 use crate::error::{Error, ErrorKind};
 use crate::manifest::{BlockRow, Record};
 use crate::metrics::catalogue;
-use crate::model::FeatureBlock;
+use crate::model::{FeatureBlock, FeatureView};
 use crate::store::{Generation, block_path};
 
 impl Core {
     /// Keeps a block on disk and in memory. Where the disk does not take it, the caller still has its features.
     pub fn keep(&self, wanted: &Wanted<'_>, block: FeatureBlock, generation: Generation) -> Arc<CachedBlock> {
         let cached = Arc::new(CachedBlock::new(block, wanted.slots, generation, self.memory.used()));
-        match self.publish(&cached.block, generation) {
+        match self.publish(wanted.view, &cached.block, generation) {
             // Values that were invalidated meanwhile answer their caller and nobody else.
             Ok(Kept::Invalidated) => self.dropped("invalidated"),
             Ok(Kept::Published) => self.memory.insert(Arc::clone(&cached)),
@@ -37,7 +37,7 @@ impl Core {
         self.recorder.add(&catalogue::DROPPED_PUBLISHES, &[reason], 1.0);
     }
 
-    fn publish(&self, block: &FeatureBlock, generation: Generation) -> Result<Kept, Error> {
+    fn publish(&self, view: &FeatureView, block: &FeatureBlock, generation: Generation) -> Result<Kept, Error> {
         if self.dir.free_bytes()? < self.settings.reserve() {
             tracing::warn!(target: "larder::cache", reserve = self.settings.reserve(), "free disk is below the reserve: the block is not kept");
             return Ok(Kept::DiskFull);
@@ -53,7 +53,9 @@ impl Core {
         self.recorder.add(&catalogue::PUBLISHED_BLOCKS, &[block.id.view.as_str()], 1.0);
         self.recorder.add(&catalogue::WRITTEN_BYTES, &[], bytes.len() as f64);
         // After the file: a crash in between leaves a file that the manifest does not know, never a row without its file.
-        let row = BlockRow::new(&meta, &block_path(&block.id), bytes.len() as u64);
+        self.journal_view_once(view);
+        // The row is ordered by when the file came, the file says how old its oldest values are.
+        let row = BlockRow { created: self.now(), ..BlockRow::new(&meta, &block_path(&block.id), bytes.len() as u64) };
         self.journal(&[Record::Published { block: row, stats: block::column_stats(&block.batch) }]);
         Ok(Kept::Published)
     }

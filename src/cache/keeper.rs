@@ -1,5 +1,6 @@
 //! The thread that does what need not be done while somebody waits.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -7,9 +8,11 @@ use std::time::{Duration, Instant};
 use super::core::{Core, block_ref};
 use crate::manifest::Record;
 use crate::metrics::catalogue;
-use crate::model::Timestamp;
+use crate::model::{BlockId, EntityKey, FeatureView, MissReason, Timestamp, ViewName};
 use crate::upkeep;
 
+/// How long counts stay in memory alone, however seldom the journals are folded.
+const LONGEST_TICK: Duration = Duration::from_secs(5);
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 const CLEAN_EVERY: Duration = Duration::from_secs(60);
 const USES_EVERY: Duration = Duration::from_secs(60);
@@ -51,11 +54,12 @@ fn run(core: &Weak<Core>, stop: &(Mutex<bool>, Condvar)) {
     let (stopped, changed) = stop;
     loop {
         let interval = match core.upgrade() {
-            Some(core) => core.settings.manifest.fold_interval,
+            Some(core) => Some(core.settings.manifest.fold_interval).filter(|interval| !interval.is_zero()),
             None => return,
         };
+        let tick = interval.unwrap_or(LONGEST_TICK).min(LONGEST_TICK);
         let stopped = stopped.lock().unwrap_or_else(PoisonError::into_inner);
-        if *stopped || changed.wait_timeout(stopped, interval).is_ok_and(|(stopped, _)| *stopped) {
+        if *stopped || changed.wait_timeout(stopped, tick).is_ok_and(|(stopped, _)| *stopped) {
             return;
         }
         match core.upgrade() {
@@ -68,6 +72,7 @@ fn run(core: &Weak<Core>, stop: &(Mutex<bool>, Condvar)) {
 /// When each duty was last done.
 #[derive(Default)]
 struct Duties {
+    folded: Option<Instant>,
     used: Option<Instant>,
     tidied: Option<Instant>,
     cleaned: Option<Instant>,
@@ -96,7 +101,10 @@ impl Duties {
             self.views_seen = views.len();
             core.journal_views();
         }
-        core.fold();
+        let interval = core.settings.manifest.fold_interval;
+        if !interval.is_zero() && due(&mut self.folded, interval) {
+            core.fold();
+        }
         if due(&mut self.tidied, TIDY_EVERY) {
             core.tidy();
         }
@@ -116,30 +124,50 @@ impl Core {
     /// Writes which blocks were used since the last time: one record a block, so not at every turn.
     fn flush_uses(&self) {
         let now = self.now();
-        let used = |(id, uses)| Record::Used { block: block_ref(&id), uses, last_used: now };
-        self.journal(&self.memory.take_uses().into_iter().map(used).collect::<Vec<_>>());
+        let uses = self.memory.take_uses();
+        let used = |(id, uses): &(BlockId, u64)| Record::Used { block: block_ref(id), uses: *uses, last_used: now };
+        if !self.journal(&uses.iter().map(used).collect::<Vec<_>>()) {
+            self.memory.put_back_uses(uses);
+        }
     }
 
-    /// Writes the requests and misses that were counted since the last time.
+    /// Writes the requests and misses that were counted since the last time; what cannot be written is kept.
     fn flush_counts(&self) {
         let now = self.now();
-        let mut records = Vec::new();
         for (view, ledger) in self.views.ledgers() {
-            for (minute, counts) in ledger.take_unwritten(now) {
-                let counts = counts.iter().filter(|(_, count)| *count > 0);
-                records.extend(counts.map(|(outcome, count)| Record::Requests {
-                    minute,
-                    view: view.clone(),
-                    outcome,
-                    count,
-                }));
+            let minutes = ledger.take_unwritten(now);
+            let record = |minute, (outcome, count)| Record::Requests { minute, view: view.clone(), outcome, count };
+            let records: Vec<_> = minutes
+                .iter()
+                .flat_map(|(minute, counts)| counts.iter().map(|count| (*minute, count)).collect::<Vec<_>>())
+                .filter(|(_, (_, count))| *count > 0)
+                .map(|(minute, count)| record(minute, count))
+                .collect();
+            if !self.journal(&records) {
+                ledger.put_back(&minutes);
             }
         }
         let minute = now.as_ns().div_euclid(60_000_000_000);
-        for ((view, entity, reason), count) in self.take_misses() {
-            records.push(Record::Missed { minute, view, entity, reason, count });
+        let misses = self.take_misses();
+        let missed = |((view, entity, reason), count): (&(ViewName, EntityKey, MissReason), &u64)| Record::Missed {
+            minute,
+            view: view.clone(),
+            entity: entity.clone(),
+            reason: *reason,
+            count: *count,
+        };
+        if !self.journal(&misses.iter().map(missed).collect::<Vec<_>>()) {
+            self.put_back_misses(misses);
         }
-        self.journal(&records);
+    }
+
+    /// Tells the journal that a version is served, before its first block: without that, cleaning
+    /// would take the blocks of a process that lives for seconds for those of an old version.
+    pub fn journal_view_once(&self, view: &FeatureView) {
+        let now = self.now();
+        if self.views.with(view, || now, |state| !state.seen.swap(true, Ordering::Relaxed)) {
+            self.journal(&[seen(now, view)]);
+        }
     }
 
     /// Tells the journal which versions of which views this process serves.
@@ -174,16 +202,15 @@ impl Core {
 
     fn tidy(&self) {
         self.flights.tidy(self.now());
-        match self.dir.tidy() {
-            // Others may have invalidated in a table that this process no longer saw.
-            Ok(true) => self.memory.clear(),
-            Ok(false) => {}
-            Err(error) => self.io_error("tidy", &error),
+        if let Err(error) = self.dir.tidy() {
+            self.io_error("tidy", &error);
         }
     }
 
     fn clean_if_needed(&self) {
-        let journal = |records: &[Record]| self.journal(records);
+        let journal = |records: &[Record]| {
+            self.journal(records);
+        };
         match upkeep::clean_if_needed(&self.dir, &self.manifest, &self.settings, self.now(), journal) {
             Ok(report) => {
                 self.recorder.set(&catalogue::DISK_BYTES, &[], report.bytes_before as f64);
@@ -198,7 +225,7 @@ impl Core {
     }
 }
 
-fn seen(at: Timestamp, view: &crate::model::FeatureView) -> Record {
+fn seen(at: Timestamp, view: &FeatureView) -> Record {
     let features: Vec<_> = view.features().iter().map(|feature| feature.name().as_str()).collect();
     let keys: Vec<_> = view.join_keys().iter().map(|key| key.name.as_str()).collect();
     let definition = serde_json::json!({

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 use super::answer::Origin;
 use super::core::Core;
 use super::memory::CachedBlock;
+use bytes::Bytes;
+
 use crate::block::{self, BlockMeta};
+use crate::manifest::RemovalReason;
 use crate::metrics::catalogue;
 use crate::model::{BlockId, FeatureBlock, FeatureView, MissReason, TimeRange, Timestamp};
 use crate::store::{Generation, Slots, block_path};
@@ -25,6 +28,8 @@ pub struct Wanted<'a> {
     pub now: Timestamp,
     /// The counters that cover the entity.
     pub slots: Slots,
+    /// Until when it waits for others, whoever they are.
+    pub deadline: Instant,
 }
 
 impl Wanted<'_> {
@@ -74,7 +79,7 @@ impl Core {
     /// Looks for the blocks of a request, with several threads where there are several to read.
     pub fn look_up(&self, wanted: &Wanted<'_>, blocks: &[TimeRange]) -> Vec<Found> {
         let generation = self.dir.generation(wanted.slots);
-        let threads = self.settings.read_threads().min(blocks.len() / 2);
+        let threads = self.read_threads.min(blocks.len() / 2);
         if threads < 2 {
             return blocks.iter().map(|block| self.look_up_one(wanted, *block, generation)).collect();
         }
@@ -85,11 +90,12 @@ impl Core {
             let look = |share: &[TimeRange]| -> Vec<Found> {
                 share.iter().map(|block| self.look_up_one(wanted, *block, generation)).collect()
             };
-            let others: Vec<_> = shares.map(|share| (share, scope.spawn(move || look(share)))).collect();
+            let start = |share| (share, std::thread::Builder::new().spawn_scoped(scope, move || look(share)).ok());
+            let others: Vec<_> = shares.map(start).collect();
             let mut found = look(own);
             for (share, thread) in others {
-                // A thread that panicked is done over here, where the panic surfaces if it was no accident.
-                found.extend(thread.join().unwrap_or_else(|_| look(share)));
+                // What no thread could be had for, or what one panicked over, is done here.
+                found.extend(thread.and_then(|thread| thread.join().ok()).unwrap_or_else(|| look(share)));
             }
             found
         })
@@ -112,12 +118,15 @@ impl Core {
         let loaded = self.load(wanted, block, generation);
         let took = began.elapsed();
         match loaded {
-            Ok(Some(cached)) => {
+            // Memory may know more, where the disk refused an extension.
+            Ok(Some(cached))
+                if in_memory.as_ref().is_none_or(|held| held.block.known_until <= cached.block.known_until) =>
+            {
                 self.memory.insert(Arc::clone(&cached));
                 self.judge(wanted, &cached, needed_until, Origin::Disk, took)
                     .unwrap_or_else(|| self.lacking(wanted, cached))
             }
-            Ok(None) => match in_memory {
+            Ok(_) => match in_memory {
                 // Kept in memory alone, because the disk would not take it.
                 Some(cached) => self.lacking(wanted, cached),
                 None => Found::Lacking { tail: None, expired: None, reason: MissReason::Absent },
@@ -190,20 +199,23 @@ impl Core {
                 Err(MissReason::Unreadable)
             }
             Err(Undecodable::Damaged(why)) => {
-                self.set_damaged_aside(&id, &why);
+                self.set_damaged_aside(&id, wanted.view, &why);
                 Err(MissReason::Corrupt)
             }
         }
     }
 
-    fn set_damaged_aside(&self, id: &BlockId, why: &str) {
+    fn set_damaged_aside(&self, id: &BlockId, view: &FeatureView, why: &str) {
         let path = block_path(id);
         self.recorder.add(&catalogue::CORRUPT_BLOCKS, &[id.view.as_str()], 1.0);
-        match self.dir.quarantine(&path) {
-            Ok(quarantined) => {
+        let is_bad = |bytes: &Bytes| matches!(decode(id, view, bytes.clone()), Err(Undecodable::Damaged(_)));
+        match self.dir.quarantine(&path, is_bad) {
+            Ok(Some(quarantined)) => {
                 tracing::error!(target: "larder::cache", file = %path.display(), moved_to = %quarantined.display(), why, "damaged block quarantined");
-                self.journal_removed(id, crate::manifest::RemovalReason::Quarantined);
+                self.journal_removed(id, RemovalReason::Quarantined);
             }
+            // Somebody was quicker, and what is there now is another file.
+            Ok(None) => {}
             Err(error) => self.io_error("quarantine", &error),
         }
     }
@@ -214,7 +226,7 @@ enum Undecodable {
     Newer(String),
 }
 
-fn decode(id: &BlockId, view: &FeatureView, bytes: bytes::Bytes) -> Result<FeatureBlock, Undecodable> {
+fn decode(id: &BlockId, view: &FeatureView, bytes: Bytes) -> Result<FeatureBlock, Undecodable> {
     let decoded = block::decode(bytes, view.schema()).map_err(|error| match error {
         block::BlockError::NewerFormat { .. } => Undecodable::Newer(error.to_string()),
         error => Undecodable::Damaged(error.to_string()),

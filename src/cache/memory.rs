@@ -154,11 +154,6 @@ impl Memory {
         self.cache.insert(cached.block.id.clone(), cached);
     }
 
-    /// Forgets everything.
-    pub fn clear(&self) {
-        self.cache.clear();
-    }
-
     /// Bytes that the blocks take.
     pub fn bytes(&self) -> u64 {
         self.cache.weight()
@@ -167,6 +162,11 @@ impl Memory {
     /// Where blocks leave their last uses.
     pub fn used(&self) -> &Arc<Used> {
         &self.used
+    }
+
+    /// Takes uses back that could not be written.
+    pub fn put_back_uses(&self, uses: Vec<(BlockId, u64)>) {
+        self.used.lock().extend(uses);
     }
 
     /// Takes the uses that are not in the journal yet.

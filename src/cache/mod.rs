@@ -18,6 +18,7 @@ mod refresh;
 mod request;
 mod restore;
 mod store;
+mod supply;
 mod views;
 
 #[cfg(feature = "async")]

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use super::core::Core;
-use super::fill::{Supplier, Task};
+use super::fill::Task;
 use super::flight::Claim;
 use super::gap::Gap;
 use super::lookup::Wanted;
 use super::memory::CachedBlock;
+use super::supply::Closure;
 use super::views::RegisteredCompute;
 use crate::error::Result;
 use crate::metrics::catalogue;
@@ -87,13 +88,15 @@ impl Core {
         let _lock = self.dir.lock_compute(&job.id, self.settings.compute.wait_timeout);
         let generation = self.dir.generation(wanted.slots);
         let claim = self.flights.claim([job.id.clone()], generation, now).pop();
-        // Whoever computes it already refreshes it as well.
-        let Some(Claim::Lead(lead)) = claim else { return true };
-        let mut call = |gap: &Gap| compute(gap);
-        let mut supplier =
-            Supplier { compute: &mut call, watermark: now.saturating_sub(job.view.lateness()), input_version: None };
+        let lead = match claim {
+            Some(Claim::Lead(lead)) => lead,
+            // Whoever computes it already refreshes it as well.
+            Some(Claim::Follow(_)) => return true,
+            Some(Claim::Refused(_)) | None => return false,
+        };
+        let mut supply = Closure(|gap: &Gap| compute(gap));
         let task = Task { index: 0, block: job.id.range, tail: None, lead: Some(lead) };
-        self.compute_gaps(&wanted, vec![task], &mut supplier, generation, &mut Vec::new()).is_none()
+        self.compute_gaps(&wanted, vec![task], &mut supply, generation, &mut Vec::new()).is_none()
     }
 
     /// A block from the view's fallback compute: answered, and not kept.

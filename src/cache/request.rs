@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::answer::{Answer, AnswerBlock, Origin};
 use super::core::Core;
-use super::fill::{Failed, Supplier, Task};
+use super::fill::{Failed, Task};
 use super::flight::{Claim, Flight, Landing};
 use super::lookup::{Found, Wanted};
 use super::memory::CachedBlock;
+use super::supply::Supply;
 use super::views::ViewState;
 use crate::error::{Error, Result};
 use crate::metrics::catalogue;
@@ -99,7 +100,9 @@ impl Core {
                 view.span()
             )));
         }
-        Ok(Wanted { view, entity, asked, range, now, slots: self.dir.slots(view.name(), entity) })
+        let (slots, deadline) =
+            (self.dir.slots(view.name(), entity), Instant::now() + self.settings.compute.wait_timeout);
+        Ok(Wanted { view, entity, asked, range, now, slots, deadline })
     }
 
     /// What the cache holds of a range, if that is all of it.
@@ -110,7 +113,7 @@ impl Core {
     }
 
     /// Answers a request, computing what is missing.
-    pub fn serve(&self, state: &Arc<ViewState>, wanted: &Wanted<'_>, supplier: &mut Supplier<'_>) -> Result<Answer> {
+    pub fn serve(&self, state: &Arc<ViewState>, wanted: &Wanted<'_>, supply: &mut dyn Supply) -> Result<Answer> {
         let mut progress = Progress::new(wanted);
         for round in 0..=ROUNDS {
             let needs = self.look(wanted, &mut progress);
@@ -124,7 +127,7 @@ impl Core {
             if round == ROUNDS {
                 progress.impatient = needs.iter().map(|need| need.index).collect();
             }
-            if let Some(failed) = self.bring_about(wanted, &needs, supplier, &mut progress) {
+            if let Some(failed) = self.bring_about(wanted, &needs, supply, &mut progress) {
                 self.fall_back(state, wanted, &needs, failed, &mut progress)?;
             }
         }
@@ -161,13 +164,13 @@ impl Core {
         &self,
         wanted: &Wanted<'_>,
         needs: &[Need],
-        supplier: &mut Supplier<'_>,
+        supply: &mut dyn Supply,
         progress: &mut Progress,
     ) -> Option<Failed> {
         let generation = self.dir.generation(wanted.slots);
         let (alone, claimable): (Vec<&Need>, Vec<&Need>) =
             needs.iter().partition(|need| progress.impatient.contains(&need.index));
-        let claims = self.flights.claim(claimable.iter().map(|need| wanted.id(need.block)), generation, wanted.now);
+        let claims = self.flights.claim(claimable.iter().map(|need| wanted.id(need.block)), generation, self.now());
         let mut tasks: Vec<Task<'_>> = alone.iter().map(|need| need.task(None)).collect();
         let mut follows: Vec<(usize, Arc<Flight>)> = Vec::new();
         let mut failed: Option<Failed> = None;
@@ -182,7 +185,7 @@ impl Core {
             }
         }
         tasks.sort_by_key(|task| task.index);
-        let (filled, not_filled) = self.fill(wanted, tasks, supplier);
+        let (filled, not_filled) = self.fill(wanted, tasks, supply);
         for one in filled {
             progress.tally.cached += usize::from(one.extended);
             progress.put(wanted, one.index, one.cached, one.origin, one.took);
@@ -206,7 +209,7 @@ impl Core {
         failed: &mut Option<Failed>,
     ) {
         let began = Instant::now();
-        let landing = flight.wait(self.settings.compute.wait_timeout);
+        let landing = flight.wait(wanted.deadline);
         let result = match landing {
             None => {
                 tracing::warn!(target: "larder::cache", view = %wanted.view.name(), entity = %wanted.entity, "waited too long for another request's compute; computing here too");
@@ -244,7 +247,12 @@ impl Core {
         let fallback = state.fallback.load();
         for index in failed.indexes {
             let Some(need) = needs.iter().find(|need| need.index == index) else { continue };
-            let usable = need.expired.as_ref().filter(|cached| wanted.now.since(cached.block.created) <= max_stale);
+            let needed_until = super::plan::needed_until(need.block, wanted.range.end());
+            let usable = need.expired.as_ref().filter(|cached| {
+                wanted.now.since(cached.block.created) <= max_stale
+                    && cached.block.known_until >= needed_until
+                    && cached.generation == self.dir.generation(wanted.slots)
+            });
             let (cached, took) = match (usable, fallback.as_ref()) {
                 (Some(cached), _) => (Arc::clone(cached), Duration::ZERO),
                 (None, Some(fallback)) => self.compute_fallback(wanted, need.block, &***fallback)?,

@@ -32,7 +32,7 @@ impl Core {
     /// count twice. Returns whether they may go.
     pub fn restore_history(&self) -> bool {
         let mut state = self.restored.trying.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.done {
+        if state.done || state.attempts >= ATTEMPTS {
             return true;
         }
         state.attempts += 1;
@@ -40,14 +40,14 @@ impl Core {
             Ok(()) => state.done = true,
             Err(error) => {
                 tracing::warn!(target: "larder::slo", %error, attempt = state.attempts, "the history of requests cannot be read");
-                state.done = state.attempts >= ATTEMPTS;
             }
         }
         self.restored.done.store(state.done, Ordering::Release);
-        state.done
+        state.done || state.attempts >= ATTEMPTS
     }
 
-    /// Whether the history is in the counts, or is gone on without.
+    /// Whether the history is in the counts. Where it could not be read, it never will be: by now this
+    /// store's own counts are in the journal too.
     pub fn has_history(&self) -> bool {
         self.restored.done.load(Ordering::Acquire)
     }
@@ -61,7 +61,7 @@ impl Core {
             minutes.entry((row.view, row.minute)).or_default().add(row.outcome, row.count);
         }
         for ((view, minute), counts) in minutes {
-            self.views.ledger(&view, self.now()).restore([(minute, counts)]);
+            self.views.ledger(&view, self.now()).restore(self.now(), [(minute, counts)]);
         }
         Ok(())
     }

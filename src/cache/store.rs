@@ -9,15 +9,15 @@ use arrow::array::RecordBatch;
 
 use super::answer::Answer;
 use super::core::Core;
-use super::fill::Supplier;
 use super::gap::{ComputeError, Gap, Source};
 use super::keeper::Keeper;
 use super::memory::Memory;
+use super::supply::{Closure, FromSource, Supply};
 use super::views::{RegisteredCompute, ViewState};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Durability, Settings};
 use crate::error::{Error, Result};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, Record};
 use crate::metrics::{MetricsSource, NoRecorder, Recorder, catalogue};
 use crate::model::{EntityKey, FeatureView, Outcome, TimeRange, Timestamp, ViewName};
 use crate::slo::SloReport;
@@ -40,6 +40,7 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         self.keeper = None;
+        self.core.journal_views();
         self.core.flush();
     }
 }
@@ -90,6 +91,7 @@ impl FeatureStoreBuilder {
             manifest: Manifest::new(dir.root(), Arc::clone(&self.clock)),
             memory: Memory::new(self.settings.memory.max_mb * 1_000_000),
             dir,
+            read_threads: self.settings.read_threads(),
             settings: self.settings,
             clock: self.clock,
             recorder: self.recorder,
@@ -102,7 +104,7 @@ impl FeatureStoreBuilder {
         });
         core.recorder.set(&catalogue::SLO_OBJECTIVE, &[], core.settings.slo.objective);
         core.recorder.attach(Arc::downgrade(&core) as std::sync::Weak<dyn MetricsSource>);
-        let keeper = (!core.settings.manifest.fold_interval.is_zero()).then(|| Keeper::start(&core));
+        let keeper = Some(Keeper::start(&core));
         Ok(FeatureStore(Arc::new(Handle { core, keeper })))
     }
 }
@@ -206,7 +208,10 @@ impl FeatureStore {
     fn invalidate_scope(&self, view: &ViewName, entity: Option<&EntityKey>, range: Option<TimeRange>) -> Result<u64> {
         let core = &self.0.core;
         let scope = upkeep::Scope { view, entity, range };
-        let blocks = upkeep::invalidate(&core.dir, &scope, "request", core.now(), |records| core.journal(records))?;
+        let journal = |records: &[Record]| {
+            core.journal(records);
+        };
+        let blocks = upkeep::invalidate(&core.dir, &scope, "request", || core.now(), journal)?;
         // A failure may have come from the very inputs that now changed.
         core.flights.forgive(|id| id.view == *view && entity.is_none_or(|entity| id.entity == *entity));
         core.recorder.add(&catalogue::INVALIDATIONS, &[view.as_str(), "request"], 1.0);
@@ -287,7 +292,7 @@ impl FeatureStore {
     ) -> Result<Option<Answer>> {
         let (began, core) = (Instant::now(), &*self.0.core);
         let now = core.now();
-        core.views.with(view, || now, |state| core.quick(state, entity, range, now, began))
+        core.views.with(view, || now, |state| core.quick(state, view, entity, range, now, began))
     }
 
     fn request(
@@ -304,14 +309,11 @@ impl FeatureStore {
             view,
             || now,
             |state| {
-                if let Some(answer) = core.quick(state, entity, range, now, began)? {
+                if let Some(answer) = core.quick(state, view, entity, range, now, began)? {
                     return Ok(answer);
                 }
                 let wanted = core.want(view, entity, range, now).map_err(|error| core.invalid(view, error))?;
-                let (watermark, input_version) = (supply.watermark(view, entity, now).min(now), supply.version(entity));
-                let mut compute = |gap: &Gap| supply.compute(gap);
-                let mut supplier = Supplier { compute: &mut compute, watermark, input_version };
-                let result = core.serve(state, &wanted, &mut supplier);
+                let result = core.serve(state, &wanted, supply);
                 let outcome = result.as_ref().map_or(Outcome::Error, Answer::outcome);
                 // When it ended, because that is when the counters rise.
                 state.ledger.record(core.now(), outcome, began.elapsed());
@@ -327,12 +329,12 @@ impl Core {
     fn quick(
         &self,
         state: &ViewState,
+        view: &FeatureView,
         entity: &EntityKey,
         range: TimeRange,
         now: Timestamp,
         began: Instant,
     ) -> Result<Option<Answer>> {
-        let view = &state.view;
         view.check_entity(entity).map_err(|error| self.invalid(view, error))?;
         let answer = self.hit(view, entity, range, now);
         if answer.is_some() {
@@ -353,46 +355,5 @@ impl Core {
         }
         let phrase = if outcome.is_good() { "Cache HIT" } else { "Cache MISS" };
         tracing::debug!(target: "larder::cache", view = %view.name(), %entity, %range, %outcome, "get_or_compute: {phrase}");
-    }
-}
-
-/// A compute with what is known of its source, whatever it is.
-trait Supply {
-    fn compute(&mut self, gap: &Gap) -> Result<RecordBatch, ComputeError>;
-
-    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp;
-
-    fn version(&self, entity: &EntityKey) -> Option<String>;
-}
-
-struct Closure<F>(F);
-
-impl<F: FnMut(&Gap) -> Result<RecordBatch, ComputeError>> Supply for Closure<F> {
-    fn compute(&mut self, gap: &Gap) -> Result<RecordBatch, ComputeError> {
-        (self.0)(gap)
-    }
-
-    fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Timestamp {
-        now.saturating_sub(view.lateness())
-    }
-
-    fn version(&self, _: &EntityKey) -> Option<String> {
-        None
-    }
-}
-
-struct FromSource<'a, S>(&'a S);
-
-impl<S: Source> Supply for FromSource<'_, S> {
-    fn compute(&mut self, gap: &Gap) -> Result<RecordBatch, ComputeError> {
-        self.0.compute(gap)
-    }
-
-    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp {
-        self.0.watermark(view, entity, now)
-    }
-
-    fn version(&self, entity: &EntityKey) -> Option<String> {
-        self.0.version(entity)
     }
 }

@@ -1,6 +1,7 @@
 //! What a store remembers of every view that was asked for.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -20,6 +21,8 @@ pub struct ViewState {
     pub view: FeatureView,
     /// Its requests; versions of one view share them.
     pub ledger: Arc<Ledger>,
+    /// Whether the journal knows that this process serves it.
+    pub seen: AtomicBool,
     /// Refreshes stale blocks.
     pub refresh: ArcSwapOption<Box<RegisteredCompute>>,
     /// Answers where computing fails.
@@ -79,6 +82,7 @@ impl Views {
         let state = Arc::new(ViewState {
             view: view.clone(),
             ledger,
+            seen: AtomicBool::new(false),
             refresh: ArcSwapOption::empty(),
             fallback: ArcSwapOption::empty(),
         });

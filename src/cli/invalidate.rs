@@ -67,19 +67,31 @@ pub struct InvalidateFacts {
 pub fn run(options: &Options, session: &Session) -> Result<InvalidateFacts, Failure> {
     let range = range(options)?;
     let cache = Cache::open(session)?;
-    let rows = known_rows(&cache, session.now(), &options.view)?;
-    let entities: Vec<Option<EntityKey>> = match &options.entity {
-        None => vec![None],
-        Some(text) => entities_of(text, &rows, &options.view)?.into_iter().map(Some).collect(),
+    let rows = match known_rows(&cache, session.now(), &options.view) {
+        // The files are the truth: that others hold the manifest must not keep old values in service.
+        Err(error) if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unavailable | ErrorKind::Corrupt) => {
+            tracing::warn!(target: "larder::cli", %error, "the manifest cannot be asked: going by the files alone");
+            None
+        }
+        rows => Some(rows?),
     };
-    let now = session.now();
+    let entities: Vec<Option<EntityKey>> = match (&options.entity, &rows) {
+        (None, _) => vec![None],
+        (Some(text), Some(rows)) => entities_of(text, rows, &options.view)?.into_iter().map(Some).collect(),
+        (Some(text), None) => vec![Some(parse_entity(text)?)],
+    };
+    let now = || session.now();
     let mut blocks = 0;
     for entity in &entities {
         let scope = Scope { view: &options.view, entity: entity.as_ref(), range };
         blocks += upkeep::invalidate(&cache.dir, &scope, &options.cause, now, |records| cache.journal(records))?;
     }
-    cache.journal(&typed_rows_without_file(&cache, &rows, now));
-    cache.close()?;
+    cache.journal(&typed_rows_without_file(&cache, rows.as_deref().unwrap_or_default(), now()));
+    match cache.close() {
+        // The journal is kept, and whoever folds next takes it.
+        Err(error) if rows.is_none() => tracing::warn!(target: "larder::cli", %error, "the manifest will follow later"),
+        closed => closed?,
+    }
     Ok(InvalidateFacts {
         view: options.view.to_string(),
         entity: entities.into_iter().flatten().next().map(|entity| entity.to_string()),
@@ -126,17 +138,26 @@ fn entities_of(text: &str, rows: &[BlockRow], view: &ViewName) -> Result<Vec<Ent
     if !found.is_empty() {
         return Ok(found);
     }
-    if !wanted.iter().all(|pair| pair.contains('=')) {
-        return Err(Error::invalid(format!(
-            "entity {text:?} is not understood: write symbol=EURUSD, and a comma between keys"
-        )));
-    }
+    parse_entity(text)?;
     let names: Vec<String> = entities.iter().map(|entity| entity.to_string()).collect();
     let message = match existing(text, names.iter().map(String::as_str)) {
         none if none.is_empty() => format!("view {view} has no blocks, so none of entity {text}"),
         names => format!("view {view} has no blocks of entity {text}, it has some of {names}"),
     };
     Err(Error::new(ErrorKind::NotFound, message))
+}
+
+/// The entity as it is typed, every value as text: its path is the same whatever the types.
+fn parse_entity(text: &str) -> Result<EntityKey> {
+    let pairs: Option<Vec<(&str, &str)>> = text.split(',').map(|pair| pair.trim().split_once('=')).collect();
+    pairs.map_or_else(
+        || {
+            Err(Error::invalid(format!(
+                "entity {text:?} is not understood: write symbol=EURUSD, and a comma between keys"
+            )))
+        },
+        EntityKey::new,
+    )
 }
 
 /// Records for rows whose file went and whose keys are not all text: a path does not tell the types,

@@ -64,6 +64,10 @@ impl Report for RepairFacts {
             page.title("Moved to quarantine/");
             report.quarantined.iter().for_each(|(file, why)| page.verbatim(&format!("  {file}: {why}")));
         }
+        if !report.unreadable.is_empty() {
+            page.line("Cannot be read now, and stayed:");
+            report.unreadable.iter().for_each(|(file, why)| page.verbatim(&format!("  {file}: {why}")));
+        }
         if !report.strangers.is_empty() {
             page.title("None of Larder's files, left alone");
             report.strangers.iter().for_each(|file| page.verbatim(&format!("  {file}")));

@@ -58,6 +58,7 @@ fn title(kind: FindingKind) -> &'static str {
         FindingKind::NotInManifest => "Not in the manifest; served all the same",
         FindingKind::NoFile => "In the manifest without a file; computed again when asked for",
         FindingKind::Differs => "Described wrongly by the manifest; served all the same",
+        FindingKind::Unreadable => "Cannot be read now; see who owns it and what the disk says",
         FindingKind::Stranger => "None of Larder's files; move them elsewhere, they are left alone",
     }
 }

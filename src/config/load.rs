@@ -80,7 +80,8 @@ fn key_of(variable: &str) -> Option<String> {
     if variable == RETENTION {
         return Some("retention_days".to_owned());
     }
-    if variable == LOG_FILTER {
+    // A Kubernetes service called `larder` sets the other two kinds in every pod.
+    if variable == LOG_FILTER || variable.starts_with("LARDER_SERVICE_") || variable.starts_with("LARDER_PORT") {
         return None;
     }
     Some(variable.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", "."))
@@ -170,7 +171,19 @@ mod tests {
 
     #[test]
     fn nothing_set_is_the_defaults() {
-        assert_eq!(load_from(None, env(&[("PATH", "/bin"), ("LARDER_LOG", "debug")])).unwrap(), Settings::default());
+        assert_eq!(
+            load_from(
+                None,
+                env(&[
+                    ("PATH", "/bin"),
+                    ("LARDER_LOG", "debug"),
+                    ("LARDER_SERVICE_HOST", "10.0.0.1"),
+                    ("LARDER_PORT_80_TCP", "x")
+                ])
+            )
+            .unwrap(),
+            Settings::default()
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub struct Settings {
     pub max_cache_size_gb: f64,
     /// The part of `max_cache_size_gb` at which cleaning begins to evict. Default 0.90.
     pub cleanup_threshold: f64,
-    /// The part of `max_cache_size_gb` at which evicting stops. Default 0.80.
+    /// The part of `max_cache_size_gb` at which evicting stops; at most `cleanup_threshold`. Default 0.80.
     pub cleanup_target: f64,
     /// Days after its last use at which cleaning removes a block. Default 7.
     pub retention_days: f64,
@@ -164,7 +164,7 @@ pub(super) const ALLOWED: [(&str, &str); 18] = [
     ("compression_level", "a whole number from 1 to 22"),
     ("max_cache_size_gb", "a number above 0 and at most 1000000"),
     ("cleanup_threshold", "a number above 0 and at most 1"),
-    ("cleanup_target", "a number above 0 and at most cleanup_threshold"),
+    ("cleanup_target", "a number above 0 and at most 1"),
     ("retention_days", "a number above 0 and at most 36500"),
     ("durability", "\"fast\" or \"durable\""),
     ("threads", "a whole number from 0 (one per core) to 256"),
@@ -174,7 +174,7 @@ pub(super) const ALLOWED: [(&str, &str); 18] = [
     ("compute.max_blocks", "a whole number from 1 to 1000000"),
     ("disk.reserve_gb", "a number from 0 to 1000000"),
     ("disk.min_age", "a duration from \"0s\" to \"1day\", such as \"60s\""),
-    ("disk.orphan_after", "a duration from \"0s\" to \"365days\", such as \"1day\""),
+    ("disk.orphan_after", "a duration from \"3h\" to \"365days\", such as \"1day\""),
     ("disk.auto_clean", "true or false"),
     ("manifest.fold_interval", "a duration from \"0s\" (never) to \"1h\", such as \"5s\""),
     ("slo.objective", "a number above 0 and below 1, such as 0.95"),
@@ -194,11 +194,7 @@ impl Settings {
             ("compression_level", (1..=22).contains(&self.compression_level), self.compression_level.to_string()),
             ("max_cache_size_gb", within(self.max_cache_size_gb, 0.0, 1e6), self.max_cache_size_gb.to_string()),
             ("cleanup_threshold", within(self.cleanup_threshold, 0.0, 1.0), self.cleanup_threshold.to_string()),
-            (
-                "cleanup_target",
-                within(self.cleanup_target, 0.0, self.cleanup_threshold),
-                self.cleanup_target.to_string(),
-            ),
+            ("cleanup_target", within(self.cleanup_target, 0.0, 1.0), self.cleanup_target.to_string()),
             ("retention_days", within(self.retention_days, 0.0, 36_500.0), self.retention_days.to_string()),
             ("threads", self.threads <= 256, self.threads.to_string()),
             ("memory.max_mb", self.memory.max_mb <= 1_000_000, self.memory.max_mb.to_string()),
@@ -215,7 +211,11 @@ impl Settings {
             ),
             ("disk.reserve_gb", (0.0..=1e6).contains(&self.disk.reserve_gb), self.disk.reserve_gb.to_string()),
             ("disk.min_age", self.disk.min_age <= DAY, text(self.disk.min_age)),
-            ("disk.orphan_after", self.disk.orphan_after <= 365 * DAY, text(self.disk.orphan_after)),
+            (
+                "disk.orphan_after", // Services say hourly that they are there.
+                in_range(self.disk.orphan_after, 3 * HOUR, 365 * DAY),
+                text(self.disk.orphan_after),
+            ),
             ("manifest.fold_interval", self.manifest.fold_interval <= HOUR, text(self.manifest.fold_interval)),
             ("slo.objective", self.slo.objective > 0.0 && self.slo.objective < 1.0, self.slo.objective.to_string()),
             ("slo.window", in_range(self.slo.window, HOUR, 30 * DAY), text(self.slo.window)),
@@ -240,7 +240,7 @@ impl Settings {
 
     /// Bytes of blocks at which evicting ends.
     pub(crate) fn low_watermark(&self) -> u64 {
-        bytes(self.max_cache_size_gb * self.cleanup_target)
+        bytes(self.max_cache_size_gb * self.cleanup_target.min(self.cleanup_threshold))
     }
 
     /// Bytes of disk that stay free.

@@ -55,7 +55,7 @@ impl FeatureView {
         self.0.fingerprint
     }
 
-    /// The columns of its answers: [`EVENT_TIME`], then the features in their declared order.
+    /// The columns of its answers: [`EVENT_TIME`](super::EVENT_TIME), then the features in their declared order.
     pub fn schema(&self) -> &SchemaRef {
         &self.0.schema
     }

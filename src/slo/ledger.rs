@@ -34,6 +34,14 @@ struct History {
     unwritten: Series,
 }
 
+impl History {
+    fn trim(&mut self, now: Timestamp) {
+        self.fine.trim(now);
+        self.minutes.trim(now);
+        self.unwritten.trim(now);
+    }
+}
+
 impl Ledger {
     /// Begins to count at `now`.
     pub fn new(now: Timestamp) -> Self {
@@ -69,12 +77,21 @@ impl Ledger {
     }
 
     /// Adds what was counted by others or before a restart.
-    pub fn restore(&self, minutes: impl IntoIterator<Item = MinuteCounts>) {
+    pub fn restore(&self, now: Timestamp, minutes: impl IntoIterator<Item = MinuteCounts>) {
         let mut history = self.lock();
         for (minute, counts) in minutes {
             let at = Timestamp::from_secs(minute.saturating_mul(60));
             history.minutes.add(at, &counts);
             history.fine.add(at, &counts);
+        }
+        history.trim(now);
+    }
+
+    /// Takes counts back that could not be written to the journal.
+    pub fn put_back(&self, minutes: &[MinuteCounts]) {
+        let mut history = self.lock();
+        for (minute, counts) in minutes {
+            history.unwritten.add(Timestamp::from_secs(minute.saturating_mul(60)), counts);
         }
     }
 
@@ -101,6 +118,7 @@ impl Ledger {
         history.fine.add(at, &new);
         history.minutes.add(at, &new);
         history.unwritten.add(at, &new);
+        history.trim(now);
         history
     }
 }
@@ -144,10 +162,30 @@ mod tests {
     fn restored_minutes_count_but_are_not_written_again() {
         let ledger = Ledger::new(at(100_000));
         let counts = [(Outcome::Hit, 9), (Outcome::Miss, 1)].into_iter().collect();
-        ledger.restore([(99_990 / 60, counts)]);
+        ledger.restore(at(100_000), [(99_990 / 60, counts)]);
         assert_eq!(ledger.sum(at(100_000), Duration::from_secs(300)).ratio(), Some(0.9));
         assert_eq!(ledger.sum(at(100_000), Duration::from_secs(86_400)).ratio(), Some(0.9));
         assert!(ledger.take_unwritten(at(100_001)).is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_was_ahead_for_a_moment_does_not_hide_what_comes_after() {
+        let ledger = Ledger::new(at(1000));
+        ledger.record(at(1000), Outcome::Miss, Duration::ZERO);
+        ledger.record(at(1_000_000_000), Outcome::Hit, Duration::ZERO);
+        ledger.record(at(1010), Outcome::Hit, Duration::ZERO);
+        ledger.record(at(1015), Outcome::Hit, Duration::ZERO);
+        let recent = ledger.sum(at(1015), Duration::from_secs(300));
+        assert!(recent.get(Outcome::Hit) >= 2, "{recent:?}");
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_later() {
+        let ledger = Ledger::new(at(0));
+        ledger.record(at(10), Outcome::Hit, Duration::ZERO);
+        let taken = ledger.take_unwritten(at(11));
+        ledger.put_back(&taken);
+        assert_eq!(ledger.take_unwritten(at(12)), taken);
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub struct ErrorBudget {
     pub spent: u64,
     /// 1 - spent / allowed; below 0 when overspent, `None` without requests.
     pub remaining: Option<f64>,
-    /// Seconds until nothing is left at the burn rate of the last hour; `None` where it is not being spent.
+    /// Seconds until nothing is left at the burn rate of the last hour; `None` where it would last.
     pub exhausted_in_seconds: Option<u64>,
     /// How it stands.
     pub state: BudgetState,
@@ -125,7 +125,8 @@ fn budget(objective: f64, window: Duration, counts: &Counts, last_hour: Option<f
     let (requests, spent) = (counts.total(), counts.total() - counts.good());
     let allowed = (1.0 - objective) * requests as f64;
     let remaining = (requests > 0).then(|| 1.0 - spent as f64 / allowed);
-    let burning = last_hour.filter(|rate| *rate > 0.0);
+    // At a burn rate of 1 or less the budget comes back as fast as it goes: it is never used up.
+    let burning = last_hour.filter(|rate| *rate > 1.0);
     let exhausted_in = remaining.zip(burning).map(|(left, rate)| left.max(0.0) * window.as_secs_f64() / rate);
     let state = match (remaining, last_hour) {
         (None, _) => BudgetState::NoData,

@@ -16,7 +16,7 @@ pub struct Series {
 }
 
 impl Series {
-    /// Buckets of `width`, forgotten once they are older than `keep`.
+    /// Buckets of `width`, which [`trim`](Self::trim) forgets once they are older than `keep`.
     pub fn new(width: Duration, keep: Duration) -> Self {
         let ns = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX).max(1);
         Self { width: ns(width), keep: ns(keep), buckets: VecDeque::new() }
@@ -39,10 +39,15 @@ impl Series {
             Some((existing, sum)) if *existing == bucket => sum.merge(counts),
             _ => self.buckets.insert(place.map_or(0, |place| place + 1), (bucket, *counts)),
         }
-        let newest = self.buckets.back().map_or(bucket, |(newest, _)| *newest);
-        while self.buckets.front().is_some_and(|(oldest, _)| newest - *oldest > self.keep / self.width) {
-            self.buckets.pop_front();
-        }
+    }
+
+    /// Forgets what is too old at `now`, and what has not happened yet: a clock that was ahead for a
+    /// moment must not make everything since look old. Threads read the clock in any order, so a
+    /// minute ahead is no future.
+    pub fn trim(&mut self, now: Timestamp) {
+        let present = self.bucket_of(now.saturating_add(Duration::from_secs(60)));
+        let kept = self.keep / self.width;
+        self.buckets.retain(|(bucket, _)| *bucket <= present && present.saturating_sub(*bucket) <= kept);
     }
 
     /// What was counted in the last `window` before `now`: buckets that began after its beginning.

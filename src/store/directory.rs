@@ -1,5 +1,6 @@
 //! The cache directory as a whole.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -18,7 +19,7 @@ use super::layout::{
 use super::locks::{Locks, StripeGuard};
 use super::staging::{Staging, sweep};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{BlockId, EntityKey, ViewName};
+use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
 
 /// An opened cache directory. Only its owner may read it; any number of processes may share it.
 pub struct CacheDir {
@@ -93,6 +94,7 @@ impl CacheDir {
     pub fn publish(&self, id: &BlockId, bytes: &[u8], generation: Generation) -> Result<bool> {
         let target = self.root.join(block_path(id));
         let failed = |error| unavailable("publish", &target, error);
+        self.rejoin()?;
         let part = self.part().map_err(failed)?;
         let published = self.write_and_rename(&part, &target, id, bytes, generation);
         if !matches!(published, Ok(true)) {
@@ -154,7 +156,7 @@ impl CacheDir {
     /// version of the view, and makes every copy in any process's memory old.
     ///
     /// When this returns, no process serves the removed blocks, no compute that began before can
-    /// publish them, and a crash of the machine does not bring them back. Returns their paths.
+    /// publish them, and a crash of the machine does not bring them back. Returns their paths, and when it was.
     ///
     /// # Errors
     /// `Unavailable` where a file cannot be removed: the invalidation is not done, repeat it.
@@ -162,33 +164,48 @@ impl CacheDir {
         &self,
         view: &ViewName,
         entity: Option<&EntityKey>,
+        now: impl Fn() -> Timestamp,
         mut goes: impl FnMut(&FoundFile, &PathIdentity) -> bool,
-    ) -> Result<Vec<(PathBuf, PathIdentity)>> {
+    ) -> Result<(Vec<(PathBuf, PathIdentity)>, Timestamp)> {
         let failed = |error| unavailable("invalidate blocks in", &self.root, error);
-        self.raise_under_lock(view, entity).map_err(failed)?;
+        self.rejoin()?;
         let mut found = Vec::new();
-        for directory in self.directories_of(view, entity).map_err(failed)? {
-            let mut visit = |file: FoundFile| match identity_of(&file.path) {
-                Some(identity) if goes(&file, &identity) => found.push((file.path, identity)),
-                _ => {}
-            };
-            files::list(&self.root, &directory, &mut visit).map_err(failed)?;
+        let at = {
+            // Over all of it: whoever extends a tail that is still there would publish its old part
+            // again between removing and raising. After the raise, its generation is old.
+            let _lock = self.locking(|| self.locks.publish(publish_stripe(view))).map_err(failed)?;
+            for directory in self.directories_of(view, entity).map_err(failed)? {
+                let mut visit = |file: FoundFile| match identity_of(&file.path) {
+                    Some(identity) if goes(&file, &identity) => found.push((file.path, identity)),
+                    _ => {}
+                };
+                files::list(&self.root, &directory, &mut visit).map_err(failed)?;
+            }
+            // Asked first, because a table that cannot be written must not cost blocks.
+            let generations = self.generations.load();
+            if !generations.is_writable() {
+                return Err(failed(io::ErrorKind::ReadOnlyFilesystem.into()));
+            }
+            for (path, _) in &found {
+                files::remove(&self.root.join(path)).map_err(failed)?;
+            }
+            match entity {
+                Some(entity) => generations.raise_entity(self.slots(view, entity)),
+                None => generations.raise_view(Slots::of(view, "")),
+            }
+            .map_err(failed)?;
+            now()
+        };
+        // Even where publishing is not durable: an invalidated block must not come back after a power cut.
+        let directories: BTreeSet<_> = found.iter().filter_map(|(path, _)| path.parent()).collect();
+        for directory in directories {
+            match files::sync_directory(&self.root.join(directory)) {
+                // Cleaning removed it meanwhile, because it was empty.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                synced => synced.map_err(failed)?,
+            }
         }
-        for (path, _) in &found {
-            self.remove_synced(path).map_err(failed)?;
-        }
-        // A second time: between the first and the removal somebody may have loaded a file that now is gone.
-        self.raise_under_lock(view, entity).map_err(failed)?;
-        Ok(found)
-    }
-
-    fn raise_under_lock(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<()> {
-        let _lock = self.locking(|| self.locks.publish(publish_stripe(view)))?;
-        let generations = self.generations.load();
-        match entity {
-            Some(entity) => generations.raise_entity(self.slots(view, entity)),
-            None => generations.raise_view(Slots::of(view, "")),
-        }
+        Ok((found, at))
     }
 
     fn directories_of(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<Vec<PathBuf>> {
@@ -200,13 +217,6 @@ impl CacheDir {
         };
         let keys: PathBuf = entity_directories(entity).iter().collect();
         versions.map(|version| Ok(version?.path().join(&keys))).collect()
-    }
-
-    fn remove_synced(&self, path: &Path) -> io::Result<()> {
-        let path = self.root.join(path);
-        files::remove(&path)?;
-        // Even where publishing is not: an invalidated block must not come back after a power cut.
-        path.parent().map_or(Ok(()), files::sync_directory)
     }
 
     /// Removes a block's file where `goes`, which is asked about what is there now, says so; whether it went.
@@ -229,20 +239,28 @@ impl CacheDir {
         Ok(removed)
     }
 
-    /// Moves a damaged file to `quarantine/`, out of every reader's way. Returns where it is now.
+    /// Moves a file to `quarantine/`, out of every reader's way, if what is there now is still bad.
+    /// Returns where it is then, or `None` where somebody replaced or removed it meanwhile.
     ///
     /// # Errors
     /// `Unavailable` where it can be neither moved nor removed.
-    pub fn quarantine(&self, path: &Path) -> Result<PathBuf> {
+    pub fn quarantine(&self, path: &Path, is_bad: impl Fn(&Bytes) -> bool) -> Result<Option<PathBuf>> {
+        let Some(identity) = identity_of(path) else { return Ok(None) };
         let from = self.root.join(path);
         let failed = |error| unavailable("quarantine", &from, error);
+        let _lock = self.locking(|| self.locks.publish(publish_stripe(&identity.view))).map_err(failed)?;
+        // A link is read by nobody, and is bad whatever it points to.
+        let still_bad = files::read(&from).map_or(true, |bytes| bytes.is_some_and(|bytes| is_bad(&bytes)));
+        if !still_bad {
+            return Ok(None);
+        }
         let hash = XxHash3_64::oneshot(path.as_os_str().as_encoded_bytes());
         let name = from.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
         // One place per path: a block that is damaged again and again does not fill the disk.
         let to = Path::new(QUARANTINE).join(format!("{hash:016x}-{name}"));
         match files::rename(&from, &self.root.join(&to)) {
-            Ok(_) => Ok(to),
-            Err(_) => files::remove(&from).map(|_| to).map_err(failed),
+            Ok(_) => Ok(Some(to)),
+            Err(_) => files::remove(&from).map(|_| Some(to)).map_err(failed),
         }
     }
 
@@ -271,19 +289,23 @@ impl CacheDir {
     }
 
     /// Removes half-written files of processes that are gone, and joins the other processes again
-    /// where somebody deleted the table of generations. Returns whether it did, in which case every
-    /// copy in memory is of unknown age.
+    /// where somebody deleted the table of generations.
     ///
     /// # Errors
     /// `Unavailable` where a directory cannot be used.
-    pub fn tidy(&self) -> Result<bool> {
+    pub fn tidy(&self) -> Result<()> {
         let tmp = self.root.join(TMP);
         sweep(&tmp).map_err(|error| unavailable("sweep", &tmp, error))?;
-        if self.generations.load().is_current(&self.root.join(GENERATIONS)) {
-            return Ok(false);
+        self.rejoin()
+    }
+
+    /// Maps the table of generations again where somebody deleted it: until then this process sees
+    /// no invalidation of the others, nor they one of this. Copies made before are old by that.
+    fn rejoin(&self) -> Result<()> {
+        if !self.generations.load().is_current(&self.root.join(GENERATIONS)) {
+            self.generations.store(map_generations(&self.root)?.into());
         }
-        self.generations.store(map_generations(&self.root)?.into());
-        Ok(true)
+        Ok(())
     }
 
     fn part(&self) -> io::Result<PathBuf> {
@@ -343,7 +365,9 @@ fn check_root(root: &Path) -> Result<()> {
     if !root.join(BLOCKS).is_dir() {
         let stranger = std::fs::read_dir(root)
             .map_err(|error| unavailable("list the cache directory", root, error))?
-            .find_map(|entry| entry.ok().map(|entry| entry.file_name()));
+            .filter_map(|entry| entry.ok().map(|entry| entry.file_name()))
+            // Another process may be making the cache at this moment.
+            .find(|name| !is_ours(&name.to_string_lossy()));
         if let Some(name) = stranger {
             let name = name.to_string_lossy().into_owned();
             return wrong(
@@ -357,6 +381,12 @@ fn check_root(root: &Path) -> Result<()> {
         std::fs::set_permissions(root, private).map_err(|error| unavailable("make private", root, error))?;
     }
     Ok(())
+}
+
+/// Whether a name in the cache directory is one that Larder makes.
+fn is_ours(name: &str) -> bool {
+    const OURS: [&str; 7] = [BLOCKS, TMP, LOCKS, QUARANTINE, GENERATIONS, "journal", "online"];
+    OURS.contains(&name) || name.starts_with("manifest.")
 }
 
 fn map_generations(root: &Path) -> Result<Generations> {

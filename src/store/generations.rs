@@ -22,9 +22,13 @@ use crate::model::ViewName;
 const COUNTERS: usize = 16_384;
 const BYTES: u64 = (COUNTERS * size_of::<u64>()) as u64;
 
-/// The sum of the counters that cover an entity at one moment.
+/// The sum of the counters that cover an entity at one moment, in one map of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Generation(u64);
+pub struct Generation {
+    // A table that was deleted and made again begins at 0: without this, old copies would fit it.
+    map: u64,
+    sum: u64,
+}
 
 /// Which counters cover an entity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +51,7 @@ impl Slots {
 /// The mapped table.
 pub struct Generations {
     map: MmapRaw,
+    number: u64,
     inode: u64,
     writable: bool,
 }
@@ -74,7 +79,9 @@ impl Generations {
         let mut options = memmap2::MmapOptions::new();
         options.len(COUNTERS * size_of::<u64>());
         let map = if writable { options.map_raw(&file)? } else { options.map_raw_read_only(&file)? };
-        Ok(Self { map, inode: file.metadata()?.ino(), writable })
+        static MAPS: AtomicU64 = AtomicU64::new(0);
+        let number = MAPS.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { map, number, inode: file.metadata()?.ino(), writable })
     }
 
     /// The present generation of an entity.
@@ -83,7 +90,12 @@ impl Generations {
         // files are gone. Wrapping, because only equality is asked.
         let view = self.counter(slots.view).load(Ordering::Acquire);
         let entity = self.counter(slots.entity).load(Ordering::Acquire);
-        Generation(view.wrapping_add(entity))
+        Generation { map: self.number, sum: view.wrapping_add(entity) }
+    }
+
+    /// Whether anything can be invalidated in it.
+    pub fn is_writable(&self) -> bool {
+        self.writable
     }
 
     /// Makes every copy of this entity's blocks old.
@@ -157,7 +169,7 @@ mod tests {
         one.raise_view(a).unwrap();
         assert_ne!(other.now(b), before.1);
         drop((one, other));
-        assert_eq!(table(&path).now(b), Generation(1), "it survives the processes");
+        assert_eq!(table(&path).now(b).sum, 1, "it survives the processes");
     }
 
     #[test]

@@ -164,20 +164,23 @@ fn limits(
     })
 }
 
-/// The versions that are in use: the last one served of each view, those served lately, and all of a
-/// view that was never seen, because then nothing is known.
+/// The versions that are in use: the last one served of each view, those served lately, and those that
+/// nobody says anything about although their blocks are young, or whose view was never seen.
 fn live(blocks: &[BlockRow], views: &[ViewVersion], now: Timestamp, settings: &Settings) -> HashSet<Fingerprint> {
     let mut newest: HashMap<&ViewName, Timestamp> = HashMap::new();
     for version in views {
         let last = newest.entry(&version.view).or_insert(version.last_seen);
         *last = (*last).max(version.last_seen);
     }
-    let in_use = |version: &&ViewVersion| {
-        newest.get(&version.view) == Some(&version.last_seen)
-            || now.since(version.last_seen) <= settings.disk.orphan_after
-    };
+    let is_recent = |at: Timestamp| now.since(at) <= settings.disk.orphan_after;
+    let in_use =
+        |version: &&ViewVersion| newest.get(&version.view) == Some(&version.last_seen) || is_recent(version.last_seen);
     let mut live: HashSet<_> = views.iter().filter(in_use).map(|version| version.fingerprint).collect();
-    live.extend(blocks.iter().filter(|block| !newest.contains_key(&block.view)).map(|block| block.fingerprint));
+    let seen: HashSet<_> = views.iter().map(|version| version.fingerprint).collect();
+    let unknown = |block: &&BlockRow| {
+        !newest.contains_key(&block.view) || (!seen.contains(&block.fingerprint) && is_recent(block.created))
+    };
+    live.extend(blocks.iter().filter(unknown).map(|block| block.fingerprint));
     live
 }
 
@@ -193,12 +196,18 @@ fn remove(
     if dir.is_computing(&id) {
         return Ok(false);
     }
+    let record = Record::Removed { block: block.block_ref(), at: limits.now, reason: reason.into() };
+    if dir.stat(block.file.as_ref()).is_none() {
+        // Somebody removed the file by hand. Its row must not make room at the cost of other blocks for ever.
+        journal(&[record]);
+        return Ok(true);
+    }
     dir.evict(&id, |file| {
         // The manifest may be behind: the file itself says when it was published.
         let goes = file.bytes == block.bytes && limits.now.since(file.modified) >= limits.min_age;
         if goes {
             // Journal first, then unlink: a crash leaves a file without its row, never a row without its file.
-            journal(&[Record::Removed { block: block.block_ref(), at: limits.now, reason: reason.into() }]);
+            journal(std::slice::from_ref(&record));
         }
         goes
     })

@@ -27,15 +27,15 @@ pub fn invalidate(
     dir: &CacheDir,
     scope: &Scope<'_>,
     cause: &str,
-    now: Timestamp,
+    now: impl Fn() -> Timestamp,
     mut journal: impl FnMut(&[Record]),
 ) -> Result<u64> {
-    let gone =
-        dir.invalidate(scope.view, scope.entity, |file, identity| overlaps(dir, &file.path, identity, scope.range))?;
+    let (gone, at) = dir
+        .invalidate(scope.view, scope.entity, now, |file, identity| overlaps(dir, &file.path, identity, scope.range))?;
     let blocks = gone.len() as u64;
-    let mut records: Vec<Record> = gone.iter().filter_map(|(_, identity)| removed(identity, scope, now)).collect();
+    let mut records: Vec<Record> = gone.iter().filter_map(|(_, identity)| removed(identity, scope, at)).collect();
     records.push(Record::Invalidated(Invalidation {
-        at: now,
+        at,
         view: scope.view.clone(),
         entity: scope.entity.cloned(),
         start: scope.range.map_or(Timestamp::MIN, |range| range.start()),

@@ -1,9 +1,10 @@
 //! Making a cache whole: damaged blocks out of the way, the manifest true.
 
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::Progress;
-use super::scan::{Scanned, scan, stats};
+use super::scan::{Scanned, judge, scan, stats};
 use crate::block::ColumnStats;
 use crate::error::Result;
 use crate::manifest::{BlockRow, Manifest, Rebuilt};
@@ -17,6 +18,8 @@ pub struct RepairReport {
     pub files: u64,
     /// Damaged or misplaced files, below the cache directory, and why they went to `quarantine/`.
     pub quarantined: Vec<(String, String)>,
+    /// Files that cannot be read now, and why. They stay, and the manifest does not know them until the next repair.
+    pub unreadable: Vec<(String, String)>,
     /// Files that are none of Larder's, and stayed.
     pub strangers: Vec<String>,
     /// Blocks in the manifest now.
@@ -55,9 +58,12 @@ pub fn repair(
         match scan(dir, &file.path) {
             Scanned::Sound(meta) => sound.push((BlockRow::new(&meta, &file.path, file.bytes), file)),
             Scanned::Bad(why) => {
-                dir.quarantine(&file.path)?;
-                report.quarantined.push((name, why));
+                let is_bad = |bytes: &Bytes| matches!(judge(&file.path, bytes), Scanned::Bad(_));
+                if dir.quarantine(&file.path, is_bad)?.is_some() {
+                    report.quarantined.push((name, why));
+                }
             }
+            Scanned::Unreadable(why) => report.unreadable.push((name, why)),
             Scanned::Stranger => report.strangers.push(name),
             Scanned::Newer | Scanned::Gone => {}
         }

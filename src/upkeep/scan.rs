@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
+
 use crate::block::{self, BlockMeta, ColumnStats};
 use crate::store::{CacheDir, block_path, identity_of};
 
@@ -13,6 +15,8 @@ pub enum Scanned {
     Newer,
     /// Damaged, or a sound block in another one's place.
     Bad(String),
+    /// It cannot be read now, which says nothing of what is in it.
+    Unreadable(String),
     /// Nothing that Larder makes.
     Stranger,
     /// It went away meanwhile.
@@ -27,9 +31,14 @@ pub fn scan(dir: &CacheDir, path: &Path) -> Scanned {
     let bytes = match dir.read_path(path) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Scanned::Gone,
-        Err(error) => return Scanned::Bad(error.to_string()),
+        Err(error) => return Scanned::Unreadable(error.to_string()),
     };
-    let described = match block::describe(&bytes) {
+    judge(path, &bytes)
+}
+
+/// Judges what was read from `path`.
+pub fn judge(path: &Path, bytes: &Bytes) -> Scanned {
+    let described = match block::describe(bytes) {
         Ok(described) => described,
         Err(block::BlockError::NewerFormat { .. }) => return Scanned::Newer,
         Err(error) => return Scanned::Bad(error.to_string()),

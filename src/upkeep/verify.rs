@@ -21,6 +21,8 @@ const ON_ITS_WAY: Duration = Duration::from_secs(10);
 pub enum FindingKind {
     /// The file is damaged or in another block's place. Nobody is served from it; `repair` quarantines it.
     BadFile,
+    /// The file cannot be read now. See who owns it and what the disk says.
+    Unreadable,
     /// The file is none of Larder's. It stays; move it elsewhere.
     Stranger,
     /// The manifest does not know the file. `repair` adds it.
@@ -87,6 +89,7 @@ pub fn verify(
                 continue;
             }
             Scanned::Bad(why) => Finding { kind: FindingKind::BadFile, file: name, detail: why },
+            Scanned::Unreadable(why) => Finding { kind: FindingKind::Unreadable, file: name, detail: why },
             Scanned::Stranger => {
                 Finding { kind: FindingKind::Stranger, file: name, detail: "no block has this path".to_owned() }
             }
@@ -111,7 +114,7 @@ fn compare(
     let bad: Vec<String> = findings.iter().map(|finding| finding.file.clone()).collect();
     for row in rows {
         match sound.remove(&row.file) {
-            Some((_, found)) if row.created > began || found.created < row.created => {}
+            Some(_) if row.created > began => {}
             Some((_, found)) => {
                 if let Some(detail) = difference(&row, &found) {
                     findings.push(Finding { kind: FindingKind::Differs, file: row.file, detail });

@@ -119,9 +119,30 @@ fn the_fallback_compute_answers_is_counted_and_not_kept() {
 }
 
 #[test]
-fn many_small_views_of_every_kind_of_name_are_refused_or_work() {
+fn views_with_names_that_are_no_directory_are_refused() {
     for name in ["", "Upper", "../x", "a/b", "ü", "a b"] {
         let error = FeatureView::builder(name).entity("symbol").feature("a", DataType::Float64).build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Invalid, "{name}");
     }
+}
+
+#[test]
+fn the_back_off_begins_when_the_compute_has_failed_however_long_that_took() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let (view, eurusd, day) = (view(), symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+    let slow = |_: &Gap| {
+        desk.clock.advance(Duration::from_secs(30));
+        Err::<RecordBatch, _>("timed out")
+    };
+    store.get_or_compute(&view, &eurusd, day, slow).unwrap_err();
+    assert!(store.get_or_compute(&view, &eurusd, day, |gap| desk.compute(gap)).is_err());
+    assert_eq!(desk.computes(), 0);
+    desk.clock.set(desk_time() - 3_600_000_000_000);
+    let answer = store.get_or_compute(&view, &eurusd, day, |gap| desk.compute(gap));
+    assert!(answer.is_ok(), "a clock that is set back does not prolong it");
+}
+
+fn desk_time() -> i64 {
+    time(crate::desk::NOW).as_ns()
 }

@@ -97,3 +97,32 @@ fn extending_a_tail_does_not_make_its_older_part_young() {
     desk.clock.advance(HOUR / 2 + Duration::from_secs(1));
     assert_eq!(ask("2024-03-15T12:29:00Z"), (Outcome::Miss, 749), "the first half is too old");
 }
+
+#[test]
+fn the_views_of_two_callers_may_differ_in_how_old_a_block_may_be() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let patient = FeatureView::builder("prices").entity("symbol").feature("value", DataType::Float64).build().unwrap();
+    let strict = aging().build().unwrap();
+    assert_eq!(patient.fingerprint(), strict.fingerprint());
+    let (eurusd, day) = (symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+    let ask = |view| store.get_or_compute(view, &eurusd, day, |gap| desk.compute(gap)).unwrap().outcome();
+    assert_eq!(ask(&patient), Outcome::Miss);
+    desk.clock.advance(HOUR * 2);
+    assert_eq!((ask(&patient), ask(&strict)), (Outcome::Hit, Outcome::Miss));
+}
+
+#[test]
+fn an_expired_tail_that_ends_too_early_is_no_fallback() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let view = aging().max_stale(HOUR * 9).build().unwrap();
+    let eurusd = symbol("EURUSD");
+    store.get_or_compute(&view, &eurusd, range("2024-03-15", "2024-03-15T11:59:00Z"), minutes).unwrap();
+    desk.clock.advance(HOUR * 3);
+    let down = |_: &Gap| Err::<RecordBatch, _>("down");
+    assert!(store.get_or_compute(&view, &eurusd, range("2024-03-15", "2024-03-15T14:00:00Z"), down).is_err());
+    desk.clock.advance(Duration::from_secs(2));
+    let known = store.get_or_compute(&view, &eurusd, range("2024-03-15", "2024-03-15T11:00:00Z"), down).unwrap();
+    assert_eq!((known.outcome(), checked_rows(&known, &eurusd)), (Outcome::Fallback, 660));
+}

@@ -172,7 +172,7 @@ fn an_invalidation_in_one_process_holds_in_all() {
 }
 
 #[test]
-fn kill_at_any_moment_loses_nothing_and_leaves_no_wrong_value() {
+fn kill_at_any_moment_leaves_no_wrong_value_and_nothing_that_repair_does_not_mend() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
     for round in 0..12u64 {
@@ -183,7 +183,7 @@ fn kill_at_any_moment_loses_nothing_and_leaves_no_wrong_value() {
     }
 }
 
-/// Every file is whole, every answer is right, and repairing finds nothing lost.
+/// Every file is whole, every answer is right, and after repairing the manifest says what the files are.
 fn check(cache: &Path) {
     let store = open(cache, Duration::ZERO);
     for name in 0..7 {
@@ -202,5 +202,24 @@ fn check(cache: &Path) {
         .collect();
     assert!(bad.is_empty(), "{bad:?}");
     repair(&dir, &manifest, Timestamp::from_ns(SystemClock.now_ns()), &mut Silent).unwrap();
+    let later = Timestamp::from_ns(SystemClock.now_ns()).saturating_add(Duration::from_secs(60));
+    assert_eq!(verify(&dir, &manifest, later, &mut Silent).unwrap().findings, []);
     assert_eq!(std::fs::read_dir(cache.join("tmp")).unwrap().count(), 0, "half-written files are swept");
+}
+
+#[test]
+fn processes_that_begin_one_cache_together_all_open_it() {
+    for _ in 0..5 {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = dir.path().join("cache");
+        let barrier = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    barrier.wait();
+                    drop(open(&cache, Duration::ZERO));
+                });
+            }
+        });
+    }
 }

@@ -130,6 +130,14 @@ fn views_entities_and_versions_do_not_mix() {
     let desk = Desk::new();
     let store = desk.open();
     let day = range("2024-03-01", "2024-03-02");
+    let other = |name: &str, version: &str| {
+        let view = larder::FeatureView::builder(name).entity("symbol").version(version);
+        view.feature("value", arrow::datatypes::DataType::Float64).build().unwrap()
+    };
+    for view in [other("a", "1"), other("a", "2"), other("b", "1")] {
+        let answer = store.get_or_compute(&view, &symbol("EURUSD"), day, |gap| desk.compute(gap)).unwrap();
+        assert_eq!(answer.outcome(), Outcome::Miss, "{view:?}");
+    }
     for name in ["EURUSD", "eurusd", "EUR/USD", "../../x"] {
         let entity = symbol(name);
         let answer = store.get_or_compute(&view(), &entity, day, |gap| desk.compute(gap)).unwrap();

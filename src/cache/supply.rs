@@ -1,0 +1,52 @@
+//! A compute with what is known of its source, whatever it is.
+
+use arrow::array::RecordBatch;
+
+use super::gap::{ComputeError, Gap, Source};
+use crate::model::{EntityKey, FeatureView, Timestamp};
+
+/// Where the features of one request come from. Asked only where something has to be computed.
+pub trait Supply {
+    /// Computes a gap.
+    fn compute(&mut self, gap: &Gap) -> Result<RecordBatch, ComputeError>;
+
+    /// The event time up to which the source is complete; what is later is answered and not kept.
+    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp;
+
+    /// The version of the source.
+    fn version(&self, entity: &EntityKey) -> Option<String>;
+}
+
+/// A closure, trusted up to `now - lateness`.
+pub struct Closure<F>(pub F);
+
+impl<F: FnMut(&Gap) -> Result<RecordBatch, ComputeError>> Supply for Closure<F> {
+    fn compute(&mut self, gap: &Gap) -> Result<RecordBatch, ComputeError> {
+        (self.0)(gap)
+    }
+
+    fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Timestamp {
+        now.saturating_sub(view.lateness())
+    }
+
+    fn version(&self, _: &EntityKey) -> Option<String> {
+        None
+    }
+}
+
+/// A source that knows its watermark and version.
+pub struct FromSource<'a, S>(pub &'a S);
+
+impl<S: Source> Supply for FromSource<'_, S> {
+    fn compute(&mut self, gap: &Gap) -> Result<RecordBatch, ComputeError> {
+        self.0.compute(gap)
+    }
+
+    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp {
+        self.0.watermark(view, entity, now)
+    }
+
+    fn version(&self, entity: &EntityKey) -> Option<String> {
+        self.0.version(entity)
+    }
+}
