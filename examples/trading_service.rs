@@ -47,9 +47,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn ask(store: &FeatureStore, view: &FeatureView, symbol: &str, range: TimeRange) -> larder::Result<()> {
     let entity = EntityKey::new([("symbol", symbol)])?;
     let answer = store.get_or_compute(view, &entity, range, momentum)?;
-    let last = answer.batches().filter(|batch| batch.num_rows() > 0).last();
-    let last = last.map(|batch| batch.column(1).as_primitive::<Float64Type>().values().last().copied());
-    println!("{symbol}: {} rows, {}, last value {last:?}", answer.num_rows(), answer.outcome());
+    let last =
+        answer.batches().filter_map(|batch| batch.column(1).as_primitive::<Float64Type>().values().last()).last();
+    let last = last.copied().unwrap_or(f64::NAN);
+    println!("{symbol}: {} rows, {}, last value {last:+.5}", answer.num_rows(), answer.outcome());
     Ok(())
 }
 

@@ -53,7 +53,7 @@ catalogue! {
     INVALID_REQUESTS: Counter "featurestore_invalid_requests_total" ["view"]
         "Malformed requests, which are no events of the objective.";
     READS: Counter "featurestore_block_reads_total" ["view", "tier"]
-        "Blocks used by requests that were not answered from memory alone, by where they came from: memory, disk, compute.";
+        "Blocks used by requests that were not answered from memory alone, by where they came from: memory, disk, compute, shared, fallback.";
     READ_BYTES: Counter "featurestore_read_bytes_total" []
         "Bytes of block files read.";
     WRITTEN_BYTES: Counter "featurestore_written_bytes_total" []
@@ -65,7 +65,7 @@ catalogue! {
     COMPUTES_IN_FLIGHT: Gauge "featurestore_computes_in_flight" []
         "Computes running now.";
     FLIGHT_WAITS: Counter "featurestore_flight_waits_total" ["result"]
-        "Waits for another request's compute by result: shared, failed, timeout.";
+        "Waits for another request's compute by result: shared, failed, abandoned, timeout.";
     PUBLISHED_BLOCKS: Counter "featurestore_published_blocks_total" ["view"]
         "Blocks published, extended tails included.";
     DROPPED_PUBLISHES: Counter "featurestore_dropped_publishes_total" ["reason"]
@@ -73,7 +73,7 @@ catalogue! {
     CORRUPT_BLOCKS: Counter "featurestore_corrupt_blocks_total" ["view"]
         "Damaged block files found, quarantined and recomputed.";
     IO_ERRORS: Counter "featurestore_io_errors_total" ["operation"]
-        "Failed operations on the cache directory: read, publish, lock, journal, fold, clean, tidy.";
+        "Failed operations on the cache directory: read, publish, quarantine, lock, journal, fold, clean, tidy.";
     EVICTED_BLOCKS: Counter "featurestore_evicted_blocks_total" ["reason"]
         "Blocks removed by cleaning: orphan, expired, size, disk.";
     EVICTED_BYTES: Counter "featurestore_evicted_bytes_total" ["reason"]
@@ -89,9 +89,9 @@ catalogue! {
     DISK_FREE: Gauge "featurestore_disk_free_bytes" []
         "Free bytes of the disk that holds the cache.";
     DISK_BYTES: Gauge "featurestore_disk_bytes" []
-        "Bytes of blocks, as of the last fold.";
+        "Bytes of blocks, as of the last look of a service that cleans by itself, once a minute.";
     DISK_BLOCKS: Gauge "featurestore_disk_blocks" []
-        "Blocks, as of the last fold.";
+        "Blocks, as of the same look.";
     LAST_FOLD: Gauge "featurestore_last_fold_timestamp_seconds" []
         "When the journals were last folded into the manifest by this process.";
     FOLD_DURATION: Gauge "featurestore_last_fold_duration_seconds" []

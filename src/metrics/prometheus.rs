@@ -18,8 +18,8 @@ const OTHER: &str = "other";
 
 /// A [`Recorder`] that fills a registry of its own, to be gathered or merged into a service's.
 ///
-/// Every counter of a store is there from its first request on, and those of outcomes from the
-/// first sight of their view, at 0: a series that is born at 500 has no increase.
+/// The series of every outcome are there at 0 from the first sight of a view on: a series that is born at
+/// 500 has no increase. Those of other labels appear with their first event.
 pub struct PrometheusRecorder {
     registry: Registry,
     counters: HashMap<&'static str, CounterVec>,

@@ -393,3 +393,73 @@ fn map_generations(root: &Path) -> Result<Generations> {
     let path = root.join(GENERATIONS);
     Generations::open(&path).map_err(|error| unavailable("map", &path, error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Span, TimeRange};
+
+    fn id() -> BlockId {
+        let range: TimeRange = Span::Day.block_of("2024-03-01".parse().unwrap());
+        BlockId {
+            view: ViewName::new("prices").unwrap(),
+            fingerprint: "ce20d9dfd7046a750a2891dbead1269d".parse().unwrap(),
+            entity: EntityKey::new([("symbol", "EURUSD")]).unwrap(),
+            range,
+        }
+    }
+
+    fn open(root: &Path) -> CacheDir {
+        CacheDir::open(&root.join("cache"), Publish::Fast, "test").unwrap()
+    }
+
+    #[test]
+    fn whoever_read_a_block_during_its_invalidation_cannot_publish_it_again() {
+        let root = tempfile::tempdir().unwrap();
+        // Two handles are two processes to the locks.
+        let (dir, other) = (open(root.path()), open(root.path()));
+        let (id, slots) = (id(), dir.slots(&id().view, &id().entity));
+        assert!(dir.publish(&id, b"old", dir.generation(slots)).unwrap());
+        std::thread::scope(|scope| {
+            let mut extending = None;
+            let now = || Timestamp::from_ns(0);
+            let (gone, _) = dir
+                .invalidate(&id.view, Some(&id.entity), now, |_, _| {
+                    // The file is still there: somebody reads it under the present generation.
+                    let (other, id) = (&other, &id);
+                    let generation = other.generation(slots);
+                    assert!(other.read(id).unwrap().is_some());
+                    extending = Some(scope.spawn(move || other.publish(id, b"old and more", generation).unwrap()));
+                    true
+                })
+                .unwrap();
+            assert_eq!(gone.len(), 1);
+            assert!(!extending.unwrap().join().unwrap(), "its generation is old by then");
+        });
+        assert!(dir.read(&id).unwrap().is_none());
+    }
+
+    #[test]
+    fn after_the_table_of_generations_was_deleted_old_copies_are_old() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = open(root.path());
+        let slots = dir.slots(&id().view, &id().entity);
+        let before = dir.generation(slots);
+        std::fs::remove_file(root.path().join("cache").join(GENERATIONS)).unwrap();
+        assert!(!dir.publish(&id(), b"x", before).unwrap());
+        assert_ne!(dir.generation(slots), before);
+    }
+
+    #[test]
+    fn only_what_is_still_bad_is_quarantined() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = open(root.path());
+        let slots = dir.slots(&id().view, &id().entity);
+        dir.publish(&id(), b"new", dir.generation(slots)).unwrap();
+        let path = block_path(&id());
+        assert_eq!(dir.quarantine(&path, |bytes| bytes.as_ref() == b"bad").unwrap(), None);
+        assert!(dir.read(&id()).unwrap().is_some());
+        let quarantined = dir.quarantine(&path, |bytes| bytes.as_ref() == b"new").unwrap().unwrap();
+        assert!(dir.read(&id()).unwrap().is_none() && dir.stat(&quarantined).is_some());
+    }
+}
