@@ -21,6 +21,9 @@ use crate::metrics::catalogue;
 use crate::model::{FeatureBlock, TimeRange, Timestamp, event_times};
 use crate::store::Generation;
 
+/// So long a tail may go on without rows before that is worth writing down.
+const QUIET: Duration = Duration::from_secs(60);
+
 /// A block that this request has to bring about.
 pub struct Task<'a> {
     /// Its place among the blocks of the request.
@@ -117,7 +120,10 @@ impl Core {
         let lacking: Vec<_> =
             tasks.iter().map(|task| Lacking { block: task.block, known_until: known(task) }).collect();
         let mut tasks: Vec<Option<Task<'_>>> = tasks.into_iter().map(Some).collect();
-        for planned in gaps(&lacking, wanted.range.end(), terms.watermark) {
+        // Whoever asks "until now" gets it until this moment: all who wait asked before it, and need no more.
+        let asks_until_now = wanted.range.end() >= wanted.now;
+        let until = if asks_until_now { self.now().max(wanted.now) } else { wanted.range.end() };
+        for planned in gaps(&lacking, until, terms.watermark) {
             let mine: Vec<_> = planned.blocks.filter_map(|at| tasks.get_mut(at)?.take()).collect();
             let gap = Gap::new(wanted.view.clone(), wanted.entity.clone(), planned.range);
             let began = Instant::now();
@@ -226,10 +232,13 @@ impl Core {
         };
         let settled_until = until.min(terms.watermark);
         let known_before = tail.map_or(task.block.start(), |tail| tail.known_until);
-        let cached = if settled_until == until {
+        // A request a second must not write the block every second, only because time went by.
+        let new_rows = event_times(&new).partition_point(|time| *time < settled_until.as_ns());
+        let is_news = settled_until >= task.block.end() || new_rows > 0 || settled_until.since(known_before) >= QUIET;
+        let cached = if settled_until == until && is_news {
             self.keep(wanted, block, generation)
         } else {
-            if settled_until > known_before {
+            if settled_until > known_before && is_news {
                 let batch = join(None, &cut(&block.batch, task.block.start(), settled_until)).map_err(failed)?;
                 self.keep(wanted, FeatureBlock { known_until: settled_until, batch, ..block.clone() }, generation);
             }

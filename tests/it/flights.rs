@@ -3,7 +3,7 @@
 use std::sync::{Arc, Barrier, Mutex};
 use std::time::Duration;
 
-use larder::{ErrorKind, Outcome};
+use larder::{ErrorKind, FeatureStore, Outcome};
 
 use crate::desk::{Desk, checked_rows, range, symbol, view};
 
@@ -148,4 +148,30 @@ fn whoever_asks_after_an_invalidation_does_not_wait_for_the_compute_before_it() 
         .unwrap();
     assert_eq!((old.outcome(), desk.computes()), (Outcome::Miss, 2));
     assert_eq!(store.get(&view, &eurusd, day).unwrap().unwrap().num_rows(), 1440, "the younger compute was kept");
+}
+
+#[test]
+fn a_herd_that_asks_until_now_does_not_compute_one_after_the_other() {
+    let desk = Desk::new();
+    let store = FeatureStore::builder(desk.dir.path().join("cache")).settings(desk.settings.clone()).open().unwrap();
+    let now = larder::Timestamp::from_ns(larder::clock::Clock::now_ns(&larder::clock::SystemClock));
+    let hour = larder::TimeRange::new(
+        now.saturating_sub(Duration::from_secs(3600)),
+        now.saturating_add(Duration::from_secs(3600)),
+    );
+    let (view, eurusd, hour) = (view(), symbol("EURUSD"), hour.unwrap());
+    let barrier = Barrier::new(16);
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| {
+                barrier.wait();
+                let answer = store.get_or_compute(&view, &eurusd, hour, |gap| {
+                    std::thread::sleep(Duration::from_millis(100));
+                    desk.compute(gap)
+                });
+                checked_rows(&answer.unwrap(), &eurusd);
+            });
+        }
+    });
+    assert!(desk.computes() <= 4, "{} computes for one moment", desk.computes());
 }

@@ -170,3 +170,27 @@ fn what_a_compute_returned_is_not_pinned_by_the_cache() {
     let bytes = store.memory_bytes();
     assert!((rows..2 * rows).contains(&bytes), "{bytes} bytes for {rows} bytes of rows");
 }
+
+#[test]
+fn a_tail_without_news_is_not_written_again_and_again() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let (view, eurusd) = (view(), symbol("EURUSD"));
+    let written = || {
+        let file = crate::damage::files(&desk.dir.path().join("cache/blocks")).remove(0);
+        std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(file).unwrap())
+    };
+    let ask =
+        || store.get_or_compute(&view, &eurusd, range("2024-03-15", "2024-03-20"), |gap| desk.compute(gap)).unwrap();
+    desk.clock.advance(std::time::Duration::from_secs(1));
+    let rows = ask().num_rows();
+    let first = written();
+    for _ in 0..5 {
+        desk.clock.advance(std::time::Duration::from_secs(1));
+        assert_eq!(checked_rows(&ask(), &eurusd), rows);
+    }
+    assert_eq!(written(), first);
+    desk.clock.advance(std::time::Duration::from_secs(60));
+    assert_eq!(checked_rows(&ask(), &eurusd), rows + 1, "the bar of the next minute");
+    assert_ne!(written(), first);
+}
