@@ -130,20 +130,22 @@ impl Lead<'_> {
     }
 
     fn finish(&self, landing: Landing, successor: Option<Entry>) {
-        let mut slot = lock(&self.flight.landing);
-        if slot.is_some() {
-            return;
+        {
+            // Out of the table first: whoever wakes and needs more than this flight brings must not join it again.
+            let mut table = lock(&self.flights.0);
+            // Only its own entry: after an invalidation a younger flight may have taken its place.
+            let is_own =
+                matches!(table.get(&self.id), Some(Entry::Running(flight)) if Arc::ptr_eq(flight, &self.flight));
+            match successor {
+                Some(entry) if is_own => drop(table.insert(self.id.clone(), entry)),
+                None if is_own => drop(table.remove(&self.id)),
+                _ => {}
+            }
         }
-        *slot = Some(landing);
-        drop(slot);
-        self.flight.changed.notify_all();
-        let mut table = lock(&self.flights.0);
-        // Only its own entry: after an invalidation a younger flight may have taken its place.
-        let is_own = matches!(table.get(&self.id), Some(Entry::Running(flight)) if Arc::ptr_eq(flight, &self.flight));
-        match successor {
-            Some(entry) if is_own => drop(table.insert(self.id.clone(), entry)),
-            None if is_own => drop(table.remove(&self.id)),
-            _ => {}
+        let mut slot = lock(&self.flight.landing);
+        if slot.is_none() {
+            *slot = Some(landing);
+            self.flight.changed.notify_all();
         }
     }
 }
