@@ -1,4 +1,4 @@
-//! Every metric: name, kind, help, labels. Runbooks, dashboards and alerts use these names.
+//! Every metric: name, kind, unit, help, labels. Runbooks, dashboards and alerts use these names.
 
 /// How a metric behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +11,16 @@ pub enum Kind {
     Histogram,
 }
 
+/// One label of a metric.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// Every value it can have, whose series exist at 0 from the beginning; empty where there is no
+    /// telling them in advance.
+    pub values: &'static [&'static str],
+}
+
 /// One metric.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Metric {
@@ -18,85 +28,142 @@ pub struct Metric {
     pub name: &'static str,
     /// How it behaves.
     pub kind: Kind,
+    /// What one of it is.
+    pub unit: &'static str,
     /// What it says, in one line.
     pub help: &'static str,
-    /// The names of its labels. Never a symbol: the number of series must stay bounded.
-    pub labels: &'static [&'static str],
+    /// Its labels. Never a symbol: the number of series must stay bounded.
+    pub labels: &'static [Label],
 }
 
+const OUTCOMES: &[&str] = &["hit", "stale", "partial", "miss", "coalesced", "fallback", "error"];
+const TIERS: &[&str] = &["memory", "disk", "compute", "shared", "fallback"];
+const COMPUTE_FAILURE_REASONS: &[&str] = &["error", "panic", "rejected", "backoff"];
+const WAIT_RESULTS: &[&str] = &["shared", "failed", "abandoned", "timeout"];
+const DROP_REASONS: &[&str] = &["invalidated", "disk", "io"];
+const OPERATIONS: &[&str] = &["read", "publish", "quarantine", "lock", "journal", "fold", "clean", "tidy"];
+const EVICTION_REASONS: &[&str] = &["orphan", "expired", "size", "disk"];
+const REFRESH_RESULTS: &[&str] = &["ok", "failed", "dropped"];
+const PATHS: &[&str] = &["/", "/metrics", "/health", "/ready", "/slo", "/blocks", "other"];
+const STATUS_CLASSES: &[&str] = &["2xx", "4xx", "5xx"];
+const REJECTION_REASONS: &[&str] = &["connections", "slow_header", "slow_request", "overload", "body", "token"];
+
 macro_rules! catalogue {
-    ($($(#[$doc:meta])* $id:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal;)*) => {
+    ($($id:ident: $kind:ident $name:literal $unit:literal [$($label:literal $(in $values:expr)?),*] $help:literal;)*) => {
         $(
             #[doc = $help]
-            pub static $id: Metric =
-                Metric { name: $name, kind: Kind::$kind, help: $help, labels: &[$($label),*] };
+            pub static $id: Metric = Metric {
+                name: $name,
+                kind: Kind::$kind,
+                unit: $unit,
+                help: $help,
+                labels: &[$(Label { name: $label, values: catalogue!(@values $($values)?) }),*],
+            };
         )*
 
         /// All of them.
         pub static ALL: &[&Metric] = &[$(&$id),*];
     };
+    (@values) => { &[] };
+    (@values $values:expr) => { $values };
 }
 
 catalogue! {
-    REQUESTS: Counter "featurestore_requests_total" ["view", "outcome"]
+    REQUESTS: Counter "featurestore_requests_total" "requests" ["view", "outcome" in OUTCOMES]
         "Feature requests by outcome: hit and stale are good, the others spend the error budget.";
-    REQUEST_DURATION: Histogram "featurestore_request_duration_seconds" ["view", "outcome"]
+    REQUEST_DURATION: Histogram "featurestore_request_duration_seconds" "seconds" ["outcome" in OUTCOMES]
         "Time from call to answer.";
-    HIT_RATIO: Gauge "featurestore_hit_ratio" []
+    HIT_RATIO: Gauge "featurestore_hit_ratio" "ratio" []
         "Part of the requests of the last five minutes that were served from cache; absent without requests.";
-    SLO_OBJECTIVE: Gauge "featurestore_slo_objective_ratio" []
+    SLO_OBJECTIVE: Gauge "featurestore_slo_objective_ratio" "ratio" []
         "Part of the requests that must be served from cache.";
-    BUDGET_REMAINING: Gauge "featurestore_error_budget_remaining_ratio" []
+    BUDGET_REMAINING: Gauge "featurestore_error_budget_remaining_ratio" "ratio" []
         "Part of the error budget of the objective's window that is left; below 0 when overspent.";
-    BURN_RATE: Gauge "featurestore_error_budget_burn_rate" ["window"]
+    BURN_RATE: Gauge "featurestore_error_budget_burn_rate" "ratio" ["window"]
         "How many times faster than sustainable the error budget is spent; absent without requests.";
-    INVALID_REQUESTS: Counter "featurestore_invalid_requests_total" ["view"]
+    INVALID_REQUESTS: Counter "featurestore_invalid_requests_total" "requests" ["view"]
         "Malformed requests, which are no events of the objective.";
-    READS: Counter "featurestore_block_reads_total" ["view", "tier"]
-        "Blocks used by requests that were not answered from memory alone, by where they came from: memory, disk, compute, shared, fallback.";
-    READ_BYTES: Counter "featurestore_read_bytes_total" []
+    READS: Counter "featurestore_block_reads_total" "blocks" ["view", "tier" in TIERS]
+        "Blocks used by requests that were not answered from memory alone, by where they came from.";
+    READ_BYTES: Counter "featurestore_read_bytes_total" "bytes" []
         "Bytes of block files read.";
-    WRITTEN_BYTES: Counter "featurestore_written_bytes_total" []
+    WRITTEN_BYTES: Counter "featurestore_written_bytes_total" "bytes" []
         "Bytes of block files published.";
-    COMPUTE_DURATION: Histogram "featurestore_compute_duration_seconds" ["view"]
+    COMPUTE_DURATION: Histogram "featurestore_compute_duration_seconds" "seconds" ["view"]
         "Time that computing a gap took.";
-    COMPUTE_FAILURES: Counter "featurestore_compute_failures_total" ["view", "reason"]
-        "Failed computes by reason: error, panic, rejected (its output is not what the view declares), backoff.";
-    COMPUTES_IN_FLIGHT: Gauge "featurestore_computes_in_flight" []
+    COMPUTE_FAILURES: Counter "featurestore_compute_failures_total" "computes" ["view", "reason" in COMPUTE_FAILURE_REASONS]
+        "Failed computes; rejected means that the output is not what the view declares, backoff that a failure was answered again.";
+    COMPUTES_IN_FLIGHT: Gauge "featurestore_computes_in_flight" "computes" []
         "Computes running now.";
-    FLIGHT_WAITS: Counter "featurestore_flight_waits_total" ["result"]
-        "Waits for another request's compute by result: shared, failed, abandoned, timeout.";
-    PUBLISHED_BLOCKS: Counter "featurestore_published_blocks_total" ["view"]
+    FLIGHT_WAITS: Counter "featurestore_flight_waits_total" "waits" ["result" in WAIT_RESULTS]
+        "Waits for another request's compute.";
+    PUBLISHED_BLOCKS: Counter "featurestore_published_blocks_total" "blocks" ["view"]
         "Blocks published, extended tails included.";
-    DROPPED_PUBLISHES: Counter "featurestore_dropped_publishes_total" ["reason"]
-        "Blocks that were answered but not kept: invalidated meanwhile, disk (below the reserve), io.";
-    CORRUPT_BLOCKS: Counter "featurestore_corrupt_blocks_total" ["view"]
-        "Damaged block files found, quarantined and recomputed.";
-    IO_ERRORS: Counter "featurestore_io_errors_total" ["operation"]
-        "Failed operations on the cache directory: read, publish, quarantine, lock, journal, fold, clean, tidy.";
-    EVICTED_BLOCKS: Counter "featurestore_evicted_blocks_total" ["reason"]
-        "Blocks removed by cleaning: orphan, expired, size, disk.";
-    EVICTED_BYTES: Counter "featurestore_evicted_bytes_total" ["reason"]
+    DROPPED_PUBLISHES: Counter "featurestore_dropped_publishes_total" "blocks" ["reason" in DROP_REASONS]
+        "Blocks that were answered but not kept: invalidated meanwhile, disk (free space is below the reserve), io.";
+    CORRUPT_BLOCKS: Counter "featurestore_corrupt_blocks_total" "blocks" ["view"]
+        "Damaged block files that requests met, quarantined and computed again.";
+    QUARANTINED_BLOCKS: Gauge "featurestore_quarantined_blocks" "blocks" []
+        "Files in quarantine.";
+    IO_ERRORS: Counter "featurestore_io_errors_total" "operations" ["operation" in OPERATIONS]
+        "Failed operations on the cache directory.";
+    EVICTED_BLOCKS: Counter "featurestore_evicted_blocks_total" "blocks" ["reason" in EVICTION_REASONS]
+        "Blocks removed by cleaning.";
+    EVICTED_BYTES: Counter "featurestore_evicted_bytes_total" "bytes" ["reason" in EVICTION_REASONS]
         "Bytes removed by cleaning.";
-    INVALIDATIONS: Counter "featurestore_invalidations_total" ["view", "cause"]
-        "Invalidations by cause.";
-    REFRESHES: Counter "featurestore_refreshes_total" ["view", "result"]
-        "Background refreshes of stale blocks by result: ok, failed, dropped.";
-    MEMORY_BYTES: Gauge "featurestore_memory_bytes" []
+    MEMORY_EVICTIONS: Counter "featurestore_memory_evictions_total" "blocks" []
+        "Blocks that left memory to make room for others.";
+    INVALIDATIONS: Counter "featurestore_invalidations_total" "invalidations" ["view", "cause"]
+        "Invalidations of whole views, entities or ranges.";
+    REFRESHES: Counter "featurestore_refreshes_total" "blocks" ["view", "result" in REFRESH_RESULTS]
+        "Background refreshes of stale blocks.";
+    MEMORY_BYTES: Gauge "featurestore_memory_bytes" "bytes" []
         "Bytes of decoded blocks in memory.";
-    DISK_LIMIT: Gauge "featurestore_disk_limit_bytes" []
-        "Bytes that the blocks may take.";
-    DISK_FREE: Gauge "featurestore_disk_free_bytes" []
+    MEMORY_LIMIT: Gauge "featurestore_memory_limit_bytes" "bytes" []
+        "Bytes that decoded blocks may take in memory.";
+    DISK_LIMIT: Gauge "featurestore_disk_limit_bytes" "bytes" []
+        "Bytes that the blocks may take on disk.";
+    DISK_RESERVE: Gauge "featurestore_disk_reserve_bytes" "bytes" []
+        "Free bytes of the disk below which nothing is published and cleaning evicts.";
+    DISK_FREE: Gauge "featurestore_disk_free_bytes" "bytes" []
         "Free bytes of the disk that holds the cache.";
-    DISK_BYTES: Gauge "featurestore_disk_bytes" []
-        "Bytes of blocks, as of the last look of a service that cleans by itself, once a minute.";
-    DISK_BLOCKS: Gauge "featurestore_disk_blocks" []
-        "Blocks, as of the same look.";
-    LAST_FOLD: Gauge "featurestore_last_fold_timestamp_seconds" []
-        "When the journals were last folded into the manifest by this process.";
-    FOLD_DURATION: Gauge "featurestore_last_fold_duration_seconds" []
+    DISK_BYTES: Gauge "featurestore_disk_bytes" "bytes" ["view"]
+        "Bytes of blocks on disk, as the manifest had them at the last look, once a minute.";
+    DISK_BLOCKS: Gauge "featurestore_disk_blocks" "blocks" ["view"]
+        "Blocks on disk, as of the same look.";
+    NEWEST_EVENT: Gauge "featurestore_newest_event_timestamp_seconds" "seconds" ["view"]
+        "Event time of the newest row among the blocks of a view, as of the same look; absent without rows.";
+    VIEW_TTL: Gauge "featurestore_view_ttl_seconds" "seconds" ["view"]
+        "How long a value of the view is valid; absent where the view does not say.";
+    JOURNAL_UNFOLDED: Gauge "featurestore_journal_unfolded_bytes" "bytes" []
+        "Bytes of all journals that are not in the manifest yet, as far as this process knows.";
+    LAST_FOLD: Gauge "featurestore_last_fold_timestamp_seconds" "seconds" []
+        "When this process last folded the journals into the manifest, or found nothing to fold; until then, when it started.";
+    FOLD_DURATION: Gauge "featurestore_last_fold_duration_seconds" "seconds" []
         "How long that took.";
+    CONFIG_RELOAD: Gauge "featurestore_config_last_reload_timestamp_seconds" "seconds" []
+        "When the settings in force were read.";
+    CONFIG_RELOAD_OK: Gauge "featurestore_config_last_reload_successful" "boolean" []
+        "Whether the last attempt to read settings succeeded: 1 or 0.";
+    BUILD_INFO: Gauge "featurestore_build_info" "boolean" ["version"]
+        "Always 1; the version of Larder is in the label.";
+    HTTP_REQUESTS: Counter "featurestore_http_requests_total" "requests" ["path" in PATHS, "status" in STATUS_CLASSES]
+        "Requests to the monitoring endpoints.";
+    HTTP_REJECTED: Counter "featurestore_http_rejected_total" "requests" ["reason" in REJECTION_REASONS]
+        "Connections and requests refused or cut off to keep the service answering.";
 }
+
+/// What the operating system says of the process, by the names and meanings of Prometheus' own
+/// client libraries; Linux only.
+pub const PROCESS: [&str; 7] = [
+    "process_cpu_seconds_total",
+    "process_open_fds",
+    "process_max_fds",
+    "process_virtual_memory_bytes",
+    "process_resident_memory_bytes",
+    "process_start_time_seconds",
+    "process_threads",
+];
 
 #[cfg(test)]
 mod tests {
@@ -108,7 +175,11 @@ mod tests {
             assert!(metric.name.starts_with("featurestore_"), "{}", metric.name);
             assert_eq!(metric.name.ends_with("_total"), metric.kind == Kind::Counter, "{}", metric.name);
             assert!(metric.help.ends_with('.'), "{}", metric.name);
-            assert!(!metric.labels.contains(&"symbol") && !metric.labels.contains(&"entity"), "{}", metric.name);
+            assert!(!metric.labels.iter().any(|label| ["symbol", "entity"].contains(&label.name)), "{}", metric.name);
+            if ["seconds", "bytes", "ratio"].contains(&metric.unit) && metric.name != "featurestore_hit_ratio" {
+                let stem = metric.name.trim_end_matches("_total");
+                assert!(stem.ends_with(metric.unit) || stem.ends_with("_rate"), "{}", metric.name);
+            }
         }
         let ratio_names = ALL.iter().filter(|metric| metric.name.starts_with("featurestore_hit_ratio")).count();
         assert_eq!(ratio_names, 1, "dashboards match this name by its prefix");

@@ -76,22 +76,23 @@ impl PrometheusRecorder {
 
     fn add_family(&mut self, metric: &'static Metric) {
         let opts = Opts::new(metric.name, metric.help);
+        let names: Vec<_> = metric.labels.iter().map(|label| label.name).collect();
         match metric.kind {
             Kind::Counter => {
-                if let Ok(family) = CounterVec::new(opts, metric.labels) {
+                if let Ok(family) = CounterVec::new(opts, &names) {
                     self.register(Box::new(family.clone()));
                     self.counters.insert(metric.name, family);
                 }
             }
             Kind::Gauge => {
-                if let Ok(family) = GaugeVec::new(opts, metric.labels) {
+                if let Ok(family) = GaugeVec::new(opts, &names) {
                     self.register(Box::new(family.clone()));
                     self.gauges.insert(metric.name, family);
                 }
             }
             Kind::Histogram => {
                 let opts = HistogramOpts::from(opts).buckets(bounds_in_seconds());
-                if let Ok(family) = HistogramVec::new(opts, metric.labels) {
+                if let Ok(family) = HistogramVec::new(opts, &names) {
                     self.register(Box::new(family.clone()));
                     self.histograms.insert(metric.name, family);
                 }
@@ -109,7 +110,7 @@ impl PrometheusRecorder {
     /// Caps the number of views, and so of series.
     fn labels<'a>(&self, metric: &Metric, labels: &[&'a str]) -> Vec<&'a str> {
         let mut labels = labels.to_vec();
-        if let (Some(&"view"), Some(view)) = (metric.labels.first(), labels.first_mut()) {
+        if let (Some("view"), Some(view)) = (metric.labels.first().map(|label| label.name), labels.first_mut()) {
             let mut views = lock(&self.views);
             if !views.contains(*view) {
                 if views.len() >= MOST_VIEWS {
@@ -245,7 +246,7 @@ fn labelled(metric: &Metric, values: &[&str]) -> Series {
     let mut series = Series::default();
     let pairs = metric.labels.iter().zip(values).map(|(name, value)| {
         let mut pair = LabelPair::default();
-        pair.set_name((*name).to_owned());
+        pair.set_name(name.name.to_owned());
         pair.set_value((*value).to_owned());
         pair
     });
