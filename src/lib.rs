@@ -43,6 +43,7 @@
 //! | [`store`] | block files, locks and generations of a cache directory |
 //! | [`manifest`] | journals, and the DuckDB index they are folded into |
 //! | [`upkeep`] | clean, invalidate, verify, repair |
+//! | [`inspect`] | what is cached and how it is doing, for people |
 //! | [`cache`] | `get_or_compute` |
 //! | `technical` | bars and TA-Lib features (feature `technical`) |
 //! | `cli` | the `larder` program (feature `cli`) |
@@ -67,6 +68,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod inspect;
 pub mod manifest;
 pub mod metrics;
 pub mod model;

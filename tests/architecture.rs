@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// Lowest first. A module imports only from those before it.
-const LAYERS: [&str; 13] = [
+const LAYERS: [&str; 14] = [
     "error",
     "clock",
     "model",
@@ -16,6 +16,7 @@ const LAYERS: [&str; 13] = [
     "store",
     "manifest",
     "upkeep",
+    "inspect",
     "cache",
     "technical",
     "cli",

@@ -1,10 +1,8 @@
 //! `larder slo`: the service level of every process that uses the cache.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use clap::Args;
-use serde::Serialize;
 
 use super::cache::Cache;
 use super::failure::{Exit, Failure};
@@ -13,12 +11,9 @@ use super::page::{Align, Page, Tone};
 use super::quantity;
 use super::report::Report;
 use super::session::Session;
-use crate::config::SloSettings;
-use crate::manifest::MinuteCount;
-use crate::model::{Outcome, Timestamp, ViewName};
-use crate::slo::{BudgetState, Counts, ErrorBudget, Series, SloReport, WINDOWS, WindowReport, report};
-
-const MINUTE: Duration = Duration::from_secs(60);
+use crate::inspect::{Requests, SloFacts};
+use crate::model::ViewName;
+use crate::slo::BudgetState;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,17 +32,6 @@ pub struct Options {
     view: Option<ViewName>,
 }
 
-/// The facts that `larder slo` shows.
-#[derive(Debug, Serialize)]
-pub struct SloFacts {
-    view: Option<String>,
-    objective: f64,
-    state: BudgetState,
-    budget: ErrorBudget,
-    windows: Vec<WindowReport>,
-    outcomes: BTreeMap<Outcome, u64>,
-}
-
 /// Reads the requests of all processes and compares them with the objective.
 ///
 /// # Errors
@@ -55,34 +39,11 @@ pub struct SloFacts {
 pub fn run(options: &Options, session: &Session) -> Result<SloFacts, Failure> {
     let cache = Cache::open(session)?;
     let now = session.now();
-    let longest = WINDOWS.iter().map(|window| window.length).max().unwrap_or_default();
-    let (minutes, views) =
-        cache.read(now, |query| Ok((query.requests_per_minute(now.saturating_sub(longest))?, query.views()?)))?;
+    let requests = cache.read(now, |query| Requests::read(query, now))?;
     if let Some(view) = &options.view {
-        let seen = views.into_iter().map(|version| version.view);
-        let known: BTreeSet<_> = seen.chain(minutes.iter().map(|minute| minute.view.clone())).collect();
-        check_view(view, &known)?;
+        check_view(view, &requests.views)?;
     }
-    let report = at(now, &minutes, options.view.as_ref(), &session.settings.slo);
-    Ok(SloFacts {
-        view: options.view.as_ref().map(ToString::to_string),
-        objective: report.objective,
-        state: report.budget.state,
-        budget: report.budget,
-        windows: report.windows,
-        outcomes: report.outcomes.into_iter().collect(),
-    })
-}
-
-/// The service level at `now`, from the requests of every minute.
-fn at(now: Timestamp, minutes: &[MinuteCount], view: Option<&ViewName>, settings: &SloSettings) -> SloReport {
-    let kept = WINDOWS.iter().map(|window| window.length).max().unwrap_or_default() + 2 * MINUTE;
-    let mut series = Series::new(MINUTE, kept);
-    for minute in minutes.iter().filter(|minute| view.is_none_or(|view| *view == minute.view)) {
-        let counts: Counts = [(minute.outcome, minute.count)].into_iter().collect();
-        series.add(Timestamp::from_secs(minute.minute.saturating_mul(60)), &counts);
-    }
-    report(settings.objective, settings.window, |window| series.sum(now, window))
+    Ok(SloFacts::new(&requests, options.view.as_ref(), &session.settings.slo, now))
 }
 
 impl Report for SloFacts {
@@ -128,7 +89,13 @@ impl Report for SloFacts {
     }
 }
 
-impl SloFacts {
+/// The state and the budget as sentences.
+trait InWords {
+    fn state_in_words(&self) -> String;
+    fn budget_in_words(&self) -> String;
+}
+
+impl InWords for SloFacts {
     fn state_in_words(&self) -> String {
         match self.state {
             BudgetState::NoData => "no data: nothing was requested in that time".to_owned(),
@@ -162,43 +129,4 @@ impl SloFacts {
 /// How many misses are allowed; with a tenth where they are few.
 fn allowed(misses: f64) -> String {
     if misses < 100.0 { format!("{misses:.1}") } else { format!("{misses:.0}") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn minute(at: i64, view: &str, outcome: Outcome, count: u64) -> MinuteCount {
-        MinuteCount { minute: at, view: ViewName::new(view).unwrap(), outcome, count }
-    }
-
-    fn ratios(minutes: &[MinuteCount], view: Option<&str>) -> Vec<Option<f64>> {
-        let view = view.map(|view| ViewName::new(view).unwrap());
-        let report = at(Timestamp::from_secs(100_000 * 60 + 30), minutes, view.as_ref(), &SloSettings::default());
-        report.windows.iter().map(|window| window.hit_ratio).collect()
-    }
-
-    #[test]
-    fn every_window_counts_its_own_minutes() {
-        let minutes = [
-            minute(100_000 - 2 * 1440, "a", Outcome::Miss, 1),
-            minute(100_000 - 45, "a", Outcome::Miss, 1),
-            minute(100_000 - 45, "a", Outcome::Stale, 3),
-            minute(100_000, "a", Outcome::Hit, 4),
-        ];
-        let [one, hour, days] = [1.0, 7.0 / 8.0, 7.0 / 9.0].map(Some);
-        assert_eq!(ratios(&minutes, None), [one, one, hour, hour, hour, days, days]);
-    }
-
-    #[test]
-    fn a_window_without_requests_has_no_ratio() {
-        let minutes = [minute(100_000 - 120, "a", Outcome::Hit, 1)];
-        assert_eq!(ratios(&minutes, None)[..4], [None, None, None, Some(1.0)]);
-    }
-
-    #[test]
-    fn views_are_told_apart() {
-        let minutes = [minute(100_000, "a", Outcome::Hit, 1), minute(100_000, "b", Outcome::Miss, 1)];
-        assert_eq!([None, Some("a"), Some("b")].map(|view| ratios(&minutes, view)[0]), [0.5, 1.0, 0.0].map(Some));
-    }
 }
