@@ -46,6 +46,7 @@
 //! | [`inspect`] | what is cached and how it is doing, for people |
 //! | [`cache`] | `get_or_compute` |
 //! | `technical` | bars and TA-Lib features (feature `technical`) |
+//! | `server` | metrics, health and a status page over HTTP (feature `server`) |
 //! | `cli` | the `larder` program (feature `cli`) |
 //!
 //! # Cargo features
@@ -54,6 +55,7 @@
 //! |---|---|
 //! | `cli` (default) | the `larder` program |
 //! | `prometheus` (default) | `metrics::PrometheusRecorder` |
+//! | `server` (default) | `server`: axum routes, and `larder serve` |
 //! | `technical` | `technical`, with the official Rust port of TA-Lib |
 //! | `async` | `AsyncFeatureStore`, on tokio |
 //!
@@ -72,6 +74,8 @@ pub mod inspect;
 pub mod manifest;
 pub mod metrics;
 pub mod model;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod slo;
 pub mod store;
 #[cfg(feature = "technical")]

@@ -35,6 +35,10 @@ pub struct Core {
     pub misses: Misses,
     pub restored: super::restore::Restored,
     pub refresher: super::refresh::Refresher,
+    pub look: super::look::LastLook,
+    /// Whether the requests of all processes are counted, and not only this one's.
+    pub observes: bool,
+    pub observed: super::observe::Observed,
 }
 
 /// This process's journal, made when there is something to write.

@@ -15,6 +15,7 @@ use crate::upkeep;
 const LONGEST_TICK: Duration = Duration::from_secs(5);
 const TIDY_EVERY: Duration = Duration::from_secs(10);
 const CLEAN_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_secs(60);
 const USES_EVERY: Duration = Duration::from_secs(60);
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3600);
 
@@ -52,6 +53,10 @@ impl Drop for Keeper {
 fn run(core: &Weak<Core>, stop: &(Mutex<bool>, Condvar)) {
     let mut duties = Duties::default();
     let (stopped, changed) = stop;
+    // Whoever only watches has nothing to show before the first round.
+    if let Some(core) = core.upgrade().filter(|core| core.observes) {
+        duties.run(&core);
+    }
     loop {
         let interval = match core.upgrade() {
             Some(core) => Some(core.settings.manifest.fold_interval).filter(|interval| !interval.is_zero()),
@@ -76,6 +81,7 @@ struct Duties {
     used: Option<Instant>,
     tidied: Option<Instant>,
     cleaned: Option<Instant>,
+    looked: Option<Instant>,
     seen: Option<Instant>,
     views_seen: usize,
 }
@@ -104,6 +110,10 @@ impl Duties {
         let interval = core.settings.manifest.fold_interval;
         if !interval.is_zero() && due(&mut self.folded, interval) {
             core.fold();
+            core.observe();
+        }
+        if due(&mut self.looked, LOOK_EVERY) {
+            core.look_at_directory();
         }
         if due(&mut self.tidied, TIDY_EVERY) {
             core.tidy();
@@ -135,6 +145,7 @@ impl Core {
     fn flush_counts(&self) {
         let now = self.now();
         for (view, ledger) in self.views.ledgers() {
+            let mut seen = self.observes.then(|| self.observed.lock());
             let minutes = ledger.take_unwritten(now);
             let record = |minute, (outcome, count)| Record::Requests { minute, view: view.clone(), outcome, count };
             let records: Vec<_> = minutes
@@ -145,6 +156,14 @@ impl Core {
                 .collect();
             if !self.journal(&records) {
                 ledger.put_back(&minutes);
+                continue;
+            }
+            for (minute, (outcome, count)) in
+                minutes.iter().flat_map(|(minute, counts)| counts.iter().map(move |count| (*minute, count)))
+            {
+                if let Some(seen) = &mut seen {
+                    *seen.entry((view.clone(), minute, outcome)).or_default() += count;
+                }
             }
         }
         let minute = now.as_ns().div_euclid(60_000_000_000);
@@ -200,6 +219,20 @@ impl Core {
         }
     }
 
+    fn observe(&self) {
+        if self.observes
+            && let Err(error) = self.observe_others()
+        {
+            self.io_error("fold", &error);
+        }
+    }
+
+    fn look_at_directory(&self) {
+        if let Err(error) = self.look_around() {
+            self.io_error("fold", &error);
+        }
+    }
+
     fn tidy(&self) {
         self.flights.tidy(self.now());
         if let Err(error) = self.dir.tidy() {
@@ -213,8 +246,6 @@ impl Core {
         };
         match upkeep::clean_if_needed(&self.dir, &self.manifest, &self.settings, self.now(), journal) {
             Ok(report) => {
-                self.recorder.set(&catalogue::DISK_BYTES, &[], report.bytes_before as f64);
-                self.recorder.set(&catalogue::DISK_BLOCKS, &[], report.blocks_before as f64);
                 for (reason, blocks, bytes) in report.by_reason() {
                     self.recorder.add(&catalogue::EVICTED_BLOCKS, &[reason.as_str()], blocks as f64);
                     self.recorder.add(&catalogue::EVICTED_BYTES, &[reason.as_str()], bytes as f64);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{Equivalent, OptionsBuilder, Weighter};
+use quick_cache::{Equivalent, Lifecycle, OptionsBuilder, Weighter};
 
 use crate::model::{BlockId, EntityKey, FeatureBlock, Fingerprint, Timestamp, block_hash};
 use crate::store::{Generation, Slots};
@@ -124,10 +124,30 @@ impl Weighter<BlockId, Arc<CachedBlock>> for Bytes {
     }
 }
 
+type Usual = DefaultLifecycle<BlockId, Arc<CachedBlock>>;
+
+/// Counts what leaves to make room; otherwise the usual life of an entry.
+#[derive(Clone, Default)]
+struct Counted {
+    evictions: Arc<AtomicU64>,
+    usual: Usual,
+}
+
+impl Lifecycle<BlockId, Arc<CachedBlock>> for Counted {
+    type RequestState = <Usual as Lifecycle<BlockId, Arc<CachedBlock>>>::RequestState;
+
+    fn on_evict(&self, state: &mut Self::RequestState, id: BlockId, cached: Arc<CachedBlock>) {
+        // Relaxed: a number for a graph.
+        self.evictions.fetch_add(1, Ordering::Relaxed);
+        self.usual.on_evict(state, id, cached);
+    }
+}
+
 /// The memory tier of one store.
 pub struct Memory {
-    cache: Cache<BlockId, Arc<CachedBlock>, Bytes, Mix>,
+    cache: Cache<BlockId, Arc<CachedBlock>, Bytes, Mix, Counted>,
     used: Arc<Used>,
+    evictions: Arc<AtomicU64>,
 }
 
 impl Memory {
@@ -137,11 +157,13 @@ impl Memory {
         // The estimate decides how many shards there are: a day of minute bars is about 400 kB.
         options.weight_capacity(bytes).estimated_items_capacity(usize::try_from(bytes / 400_000).unwrap_or(0).max(64));
         let options = options.build().ok();
+        let counted = Counted::default();
+        let evictions = Arc::clone(&counted.evictions);
         let cache = match options {
-            Some(options) => Cache::with_options(options, Bytes, Mix, DefaultLifecycle::default()),
-            None => Cache::with(64, bytes, Bytes, Mix, DefaultLifecycle::default()),
+            Some(options) => Cache::with_options(options, Bytes, Mix, counted),
+            None => Cache::with(64, bytes, Bytes, Mix, counted),
         };
-        Self { cache, used: Arc::default() }
+        Self { cache, used: Arc::default(), evictions }
     }
 
     /// The block that begins at `start`, however old it is.
@@ -157,6 +179,11 @@ impl Memory {
     /// Bytes that the blocks take.
     pub fn bytes(&self) -> u64 {
         self.cache.weight()
+    }
+
+    /// How many blocks left to make room for others.
+    pub fn evictions(&self) -> u64 {
+        self.evictions.load(Ordering::Relaxed)
     }
 
     /// Where blocks leave their last uses.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::core::Core;
+use super::observe::remember;
 use crate::model::ViewName;
 use crate::slo::{Counts, SloReport, WINDOWS, report};
 
@@ -55,7 +56,12 @@ impl Core {
     fn read_history(&self) -> crate::error::Result<()> {
         let longest = WINDOWS.last().map_or_else(Default::default, |window| window.length);
         let since = self.now().saturating_sub(longest);
+        let mut seen = self.observed.lock();
         let rows = self.manifest.read(|query| query.requests_per_minute(since))?;
+        if self.observes {
+            remember(&mut seen, &rows, self.now());
+        }
+        drop(seen);
         let mut minutes: BTreeMap<(ViewName, i64), Counts> = BTreeMap::new();
         for row in rows {
             minutes.entry((row.view, row.minute)).or_default().add(row.outcome, row.count);

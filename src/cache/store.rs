@@ -18,7 +18,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config::{Durability, Settings};
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, Record};
-use crate::metrics::{MetricsSource, NoRecorder, Recorder, catalogue};
+use crate::metrics::{MetricsSource, Recorder, catalogue};
 use crate::model::{EntityKey, FeatureView, Outcome, TimeRange, Timestamp, ViewName};
 use crate::slo::SloReport;
 use crate::store::{CacheDir, Publish};
@@ -51,6 +51,7 @@ pub struct FeatureStoreBuilder {
     settings: Settings,
     clock: Arc<dyn Clock>,
     recorder: Arc<dyn Recorder>,
+    observes: bool,
 }
 
 impl FeatureStoreBuilder {
@@ -68,10 +69,19 @@ impl FeatureStoreBuilder {
         self
     }
 
-    /// Who receives the metrics. Default: nobody.
+    /// Who receives the metrics. Default: a [`PrometheusRecorder`](crate::metrics::PrometheusRecorder) of
+    /// its own, for [`metrics_text`](FeatureStore::metrics_text); nobody without the feature `prometheus`.
     #[must_use]
     pub fn recorder(mut self, recorder: impl Recorder) -> Self {
         self.recorder = Arc::new(recorder);
+        self
+    }
+
+    /// Counts the requests of every process that shares the directory, seconds after they happened, as if
+    /// they were this one's: for a process that watches the cache and makes no requests of its own.
+    #[must_use]
+    pub fn observe_others(mut self) -> Self {
+        self.observes = true;
         self
     }
 
@@ -89,7 +99,7 @@ impl FeatureStoreBuilder {
         let dir = CacheDir::open(&self.dir, publish, &process_name(&*self.clock))?;
         let core = Arc::new(Core {
             manifest: Manifest::new(dir.root(), Arc::clone(&self.clock)),
-            memory: Memory::new(self.settings.memory.max_mb * 1_000_000),
+            memory: Memory::new(self.settings.memory_limit()),
             dir,
             read_threads: self.settings.read_threads(),
             settings: self.settings,
@@ -101,12 +111,25 @@ impl FeatureStoreBuilder {
             misses: Default::default(),
             restored: Default::default(),
             refresher: Default::default(),
+            look: Default::default(),
+            observes: self.observes,
+            observed: Default::default(),
         });
-        core.recorder.set(&catalogue::SLO_OBJECTIVE, &[], core.settings.slo.objective);
+        core.announce();
         core.recorder.attach(Arc::downgrade(&core) as std::sync::Weak<dyn MetricsSource>);
         let keeper = Some(Keeper::start(&core));
         Ok(FeatureStore(Arc::new(Handle { core, keeper })))
     }
+}
+
+#[cfg(feature = "prometheus")]
+fn default_recorder() -> Arc<dyn Recorder> {
+    Arc::new(crate::metrics::PrometheusRecorder::new())
+}
+
+#[cfg(not(feature = "prometheus"))]
+fn default_recorder() -> Arc<dyn Recorder> {
+    Arc::new(crate::metrics::NoRecorder)
 }
 
 fn process_name(clock: &dyn Clock) -> String {
@@ -121,7 +144,8 @@ impl FeatureStore {
             dir: dir.as_ref().to_owned(),
             settings: Settings::default(),
             clock: Arc::new(SystemClock),
-            recorder: Arc::new(NoRecorder),
+            recorder: default_recorder(),
+            observes: false,
         }
     }
 
@@ -277,6 +301,28 @@ impl FeatureStore {
         &self.0.core.settings
     }
 
+    /// Everything measured, in the text format that Prometheus scrapes; `None` where the store's recorder
+    /// keeps no such text.
+    pub fn metrics_text(&self) -> Option<String> {
+        self.0.core.recorder.text()
+    }
+
+    /// The present, by the store's clock.
+    #[cfg(feature = "server")]
+    pub(crate) fn now(&self) -> Timestamp {
+        self.0.core.now()
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn recorder(&self) -> &dyn Recorder {
+        &*self.0.core.recorder
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn cache_dir(&self) -> &CacheDir {
+        &self.0.core.dir
+    }
+
     /// Bytes of decoded blocks in memory.
     pub fn memory_bytes(&self) -> u64 {
         self.0.core.memory.bytes()
@@ -342,6 +388,15 @@ impl Core {
             tracing::debug!(target: "larder::cache", view = %view.name(), %entity, %range, "get_or_compute: Cache HIT");
         }
         Ok(answer)
+    }
+
+    /// Tells the recorder what stays as it is from now on.
+    fn announce(&self) {
+        let now = self.now().as_ns() as f64 / 1e9;
+        self.recorder.set(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
+        self.recorder.set(&catalogue::CONFIG_RELOAD, &[], now);
+        self.recorder.set(&catalogue::CONFIG_RELOAD_OK, &[], 1.0);
+        self.recorder.set(&catalogue::LAST_FOLD, &[], now);
     }
 
     fn invalid(&self, view: &FeatureView, error: Error) -> Error {

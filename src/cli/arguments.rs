@@ -52,6 +52,8 @@ pub enum Command {
     Invalidate(invalidate::Options),
     Verify(verify::Options),
     Repair(repair::Options),
+    #[cfg(feature = "server")]
+    Serve(super::serve::Options),
 }
 
 /// Prints help, the version, or what is wrong with the arguments, and returns the exit status.

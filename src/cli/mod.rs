@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `arguments` | what can be typed |
 //! | `session` | settings and cache directory of one run |
-//! | `demo`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair` | one per command: options, work, report |
+//! | `demo`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `serve` | one per command: options, work, report |
 //! | `report`, `page`, `quantity` | a report as JSON, as text, and its numbers for people |
 //! | `progress`, `interrupt`, `failure` | a bar, Ctrl-C, and what ends a command early |
 //!
@@ -24,6 +24,8 @@ mod progress;
 mod quantity;
 mod repair;
 mod report;
+#[cfg(feature = "server")]
+mod serve;
 mod session;
 mod slo;
 mod stats;
@@ -55,6 +57,8 @@ fn execute(arguments: &Arguments) -> ExitCode {
     };
     match &arguments.command {
         Command::Demo(options) => printer.result(demo::run(options, &session)),
+        #[cfg(feature = "server")]
+        Command::Serve(options) => serve::run(options, &session, printer),
         Command::Stats(options) => printer.result(stats::run(options, &session)),
         Command::Slo(options) => printer.result(slo::run(options, &session)),
         Command::Clean(options) => printer.result(clean::run(options, &session)),

@@ -11,8 +11,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 const PREFIX: &str = "LARDER_";
 const RETENTION: &str = "FEATURE_CACHE_RETENTION_DAYS";
-/// What the program logs, which is no setting of the store.
-const LOG_FILTER: &str = "LARDER_LOG";
+/// What the program logs and the secret of its server, which are no settings of the store.
+const NOT_SETTINGS: [&str; 2] = ["LARDER_LOG", "LARDER_TOKEN"];
 
 /// The cache directory where none is given: `FEATURE_CACHE_DIR`, else `~/.feature_cache`.
 ///
@@ -81,7 +81,10 @@ fn key_of(variable: &str) -> Option<String> {
         return Some("retention_days".to_owned());
     }
     // A Kubernetes service called `larder` sets the other two kinds in every pod.
-    if variable == LOG_FILTER || variable.starts_with("LARDER_SERVICE_") || variable.starts_with("LARDER_PORT") {
+    if NOT_SETTINGS.contains(&variable)
+        || variable.starts_with("LARDER_SERVICE_")
+        || variable.starts_with("LARDER_PORT")
+    {
         return None;
     }
     Some(variable.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", "."))

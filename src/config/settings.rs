@@ -228,6 +228,11 @@ impl Settings {
         }
     }
 
+    /// Bytes that decoded blocks may take in memory.
+    pub(crate) fn memory_limit(&self) -> u64 {
+        self.memory.max_mb * 1_000_000
+    }
+
     /// Bytes that the blocks may take.
     pub(crate) fn size_limit(&self) -> u64 {
         bytes(self.max_cache_size_gb)

@@ -83,6 +83,18 @@ impl Manifest {
         self.session(&lock, &journals, |_, _| Ok(())).map(|((), report)| report)
     }
 
+    /// Bytes of all journals that are not in the manifest yet, as far as this process knows: what others
+    /// folded since this one's last call counts as well. Costs a directory listing, and takes no lock.
+    ///
+    /// # Errors
+    /// `Unavailable` where the journals cannot be listed.
+    pub fn unfolded_bytes(&self) -> Result<u64> {
+        let journals = self.journals()?;
+        let remembered = self.remembered();
+        let read_to = |journal: &Listed| remembered.offsets.get(&journal.name).copied().unwrap_or(0);
+        Ok(journals.iter().map(|journal| journal.size.saturating_sub(read_to(journal))).sum())
+    }
+
     /// Folds, and answers questions about the result, all under one lock.
     ///
     /// # Errors

@@ -16,8 +16,8 @@ pub enum Kind {
 pub struct Label {
     /// Its name.
     pub name: &'static str,
-    /// Every value it can have, whose series exist at 0 from the beginning; empty where there is no
-    /// telling them in advance.
+    /// The values whose series exist at 0 from the beginning; empty where there is no telling them in
+    /// advance.
     pub values: &'static [&'static str],
 }
 
@@ -43,6 +43,7 @@ const WAIT_RESULTS: &[&str] = &["shared", "failed", "abandoned", "timeout"];
 const DROP_REASONS: &[&str] = &["invalidated", "disk", "io"];
 const OPERATIONS: &[&str] = &["read", "publish", "quarantine", "lock", "journal", "fold", "clean", "tidy"];
 const EVICTION_REASONS: &[&str] = &["orphan", "expired", "size", "disk"];
+const CAUSES: &[&str] = &["request"];
 const REFRESH_RESULTS: &[&str] = &["ok", "failed", "dropped"];
 const PATHS: &[&str] = &["/", "/metrics", "/health", "/ready", "/slo", "/blocks", "other"];
 const STATUS_CLASSES: &[&str] = &["2xx", "4xx", "5xx"];
@@ -113,7 +114,7 @@ catalogue! {
         "Bytes removed by cleaning.";
     MEMORY_EVICTIONS: Counter "featurestore_memory_evictions_total" "blocks" []
         "Blocks that left memory to make room for others.";
-    INVALIDATIONS: Counter "featurestore_invalidations_total" "invalidations" ["view", "cause"]
+    INVALIDATIONS: Counter "featurestore_invalidations_total" "invalidations" ["view", "cause" in CAUSES]
         "Invalidations of whole views, entities or ranges.";
     REFRESHES: Counter "featurestore_refreshes_total" "blocks" ["view", "result" in REFRESH_RESULTS]
         "Background refreshes of stale blocks.";

@@ -1,7 +1,7 @@
 //! Fills a `prometheus` registry.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric as Series, MetricFamily, MetricType};
@@ -18,24 +18,24 @@ const OTHER: &str = "other";
 
 /// A [`Recorder`] that fills a registry of its own, to be gathered or merged into a service's.
 ///
-/// The series of every outcome are there at 0 from the first sight of a view on: a series that is born at
-/// 500 has no increase. Those of other labels appear with their first event.
+/// Series whose labels are known in advance are there at 0 from the beginning, those of a view from its
+/// first sight on: a series that is born at 500 has no increase.
 pub struct PrometheusRecorder {
     registry: Registry,
+    families: Arc<Families>,
+}
+
+/// What is told, and whom to ask at every export.
+#[derive(Default)]
+struct Families {
     counters: HashMap<&'static str, CounterVec>,
     gauges: HashMap<&'static str, GaugeVec>,
     histograms: HashMap<&'static str, HistogramVec>,
-    pulled: std::sync::Arc<Pulled>,
     views: Mutex<BTreeSet<String>>,
-}
-
-/// What is asked for at every export.
-#[derive(Default)]
-struct Pulled {
     sources: Mutex<Vec<Weak<dyn MetricsSource>>>,
 }
 
-struct PulledCollector(std::sync::Arc<Pulled>, Vec<Desc>);
+struct Pulled(Arc<Families>);
 
 impl Default for PrometheusRecorder {
     fn default() -> Self {
@@ -46,113 +46,146 @@ impl Default for PrometheusRecorder {
 impl PrometheusRecorder {
     /// A recorder with a new registry.
     pub fn new() -> Self {
-        let mut recorder = Self {
-            registry: Registry::new(),
-            counters: HashMap::new(),
-            gauges: HashMap::new(),
-            histograms: HashMap::new(),
-            pulled: Default::default(),
-            views: Mutex::default(),
-        };
+        let registry = Registry::new();
+        let mut families = Families::default();
+        let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
         for metric in catalogue::ALL.iter().filter(|metric| !is_pulled(metric)) {
-            recorder.add_family(metric);
+            collectors.extend(families.add(metric));
         }
-        let collector = PulledCollector(std::sync::Arc::clone(&recorder.pulled), Vec::new());
-        recorder.register(Box::new(collector));
-        recorder
+        let families = Arc::new(families);
+        families.create_at_zero(None);
+        collectors.push(Box::new(Pulled(Arc::clone(&families))));
+        #[cfg(target_os = "linux")]
+        collectors.push(Box::new(prometheus::process_collector::ProcessCollector::for_self()));
+        for collector in collectors {
+            // Names are unique in the catalogue and the registry is ours, so this cannot fail.
+            if let Err(error) = registry.register(collector) {
+                tracing::error!(target: "larder::metrics", %error, "a metric is missing");
+            }
+        }
+        Self { registry, families }
     }
 
     /// The registry, for services that expose several.
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
+}
 
-    /// Everything in the text format that Prometheus scrapes.
-    pub fn text(&self) -> String {
-        let mut families = self.registry.gather();
-        families.sort_by(|a, b| a.name().cmp(b.name()));
-        prometheus::TextEncoder::new().encode_to_string(&families).unwrap_or_default()
-    }
-
-    fn add_family(&mut self, metric: &'static Metric) {
+impl Families {
+    fn add(&mut self, metric: &'static Metric) -> Option<Box<dyn Collector>> {
         let opts = Opts::new(metric.name, metric.help);
-        let names: Vec<_> = metric.labels.iter().map(|label| label.name).collect();
+        let labels: Vec<_> = metric.labels.iter().map(|label| label.name).collect();
         match metric.kind {
             Kind::Counter => {
-                if let Ok(family) = CounterVec::new(opts, &names) {
-                    self.register(Box::new(family.clone()));
-                    self.counters.insert(metric.name, family);
-                }
+                let family = CounterVec::new(opts, &labels).ok()?;
+                self.counters.insert(metric.name, family.clone());
+                Some(Box::new(family))
             }
             Kind::Gauge => {
-                if let Ok(family) = GaugeVec::new(opts, &names) {
-                    self.register(Box::new(family.clone()));
-                    self.gauges.insert(metric.name, family);
-                }
+                let family = GaugeVec::new(opts, &labels).ok()?;
+                self.gauges.insert(metric.name, family.clone());
+                Some(Box::new(family))
             }
             Kind::Histogram => {
                 let opts = HistogramOpts::from(opts).buckets(bounds_in_seconds());
-                if let Ok(family) = HistogramVec::new(opts, &names) {
-                    self.register(Box::new(family.clone()));
-                    self.histograms.insert(metric.name, family);
-                }
+                let family = HistogramVec::new(opts, &labels).ok()?;
+                self.histograms.insert(metric.name, family.clone());
+                Some(Box::new(family))
             }
         }
     }
 
-    fn register(&self, collector: Box<dyn Collector>) {
-        // Names are unique in the catalogue and the registry is ours, so this cannot fail.
-        if let Err(error) = self.registry.register(collector) {
-            tracing::error!(target: "larder::metrics", %error, "a metric is missing");
+    /// Makes the series whose labels are known: those of a view, or those that are of no view.
+    fn create_at_zero(&self, view: Option<&str>) {
+        for metric in catalogue::ALL.iter().filter(|metric| of_a_view(metric) == view.is_some()) {
+            let closed = metric.labels.iter().skip(usize::from(view.is_some()));
+            let mut combinations: Vec<Vec<&str>> = vec![view.into_iter().collect()];
+            for label in closed {
+                combinations = combinations
+                    .iter()
+                    .flat_map(|known| label.values.iter().map(|value| [known.as_slice(), &[*value]].concat()))
+                    .collect();
+            }
+            for labels in combinations {
+                self.create(metric, &labels);
+            }
         }
     }
 
-    /// Caps the number of views, and so of series.
+    fn create(&self, metric: &Metric, labels: &[&str]) {
+        // Failing to make one costs only its zero.
+        let _ = self.counters.get(metric.name).map(|family| family.get_metric_with_label_values(labels));
+        let _ = self.histograms.get(metric.name).map(|family| family.get_metric_with_label_values(labels));
+    }
+
+    /// The label of a view: its name, or `other` for one that is seen after too many.
+    fn view_label<'a>(&self, view: &'a str) -> &'a str {
+        let mut views = lock(&self.views);
+        if views.contains(view) {
+            return view;
+        }
+        if views.len() >= MOST_VIEWS {
+            return OTHER;
+        }
+        views.insert(view.to_owned());
+        drop(views);
+        self.create_at_zero(Some(view));
+        view
+    }
+
     fn labels<'a>(&self, metric: &Metric, labels: &[&'a str]) -> Vec<&'a str> {
         let mut labels = labels.to_vec();
-        if let (Some("view"), Some(view)) = (metric.labels.first().map(|label| label.name), labels.first_mut()) {
-            let mut views = lock(&self.views);
-            if !views.contains(*view) {
-                if views.len() >= MOST_VIEWS {
-                    *view = OTHER;
-                } else {
-                    views.insert((*view).to_owned());
-                }
-            }
+        if let Some(view) = labels.first_mut().filter(|_| of_a_view(metric)) {
+            *view = self.view_label(view);
         }
         labels
     }
 }
 
+fn of_a_view(metric: &Metric) -> bool {
+    metric.labels.first().is_some_and(|label| label.name == "view")
+}
+
 impl Recorder for PrometheusRecorder {
     fn attach(&self, source: Weak<dyn MetricsSource>) {
-        lock(&self.pulled.sources).push(source);
+        let mut sources = lock(&self.families.sources);
+        sources.retain(|source| source.strong_count() > 0);
+        sources.push(source);
+    }
+
+    fn text(&self) -> Option<String> {
+        let mut families = self.registry.gather();
+        families.sort_by(|a, b| a.name().cmp(b.name()));
+        prometheus::TextEncoder::new().encode_to_string(&families).ok()
     }
 
     fn add(&self, metric: &'static Metric, labels: &[&str], by: f64) {
-        let labels = self.labels(metric, labels);
+        let labels = self.families.labels(metric, labels);
         if let Some(Ok(counter)) =
-            self.counters.get(metric.name).map(|family| family.get_metric_with_label_values(&labels))
+            self.families.counters.get(metric.name).map(|family| family.get_metric_with_label_values(&labels))
         {
             counter.inc_by(by.max(0.0));
         } else if let Some(Ok(gauge)) =
-            self.gauges.get(metric.name).map(|family| family.get_metric_with_label_values(&labels))
+            self.families.gauges.get(metric.name).map(|family| family.get_metric_with_label_values(&labels))
         {
             gauge.add(by);
         }
     }
 
     fn observe(&self, metric: &'static Metric, labels: &[&str], value: f64) {
-        let labels = self.labels(metric, labels);
+        let labels = self.families.labels(metric, labels);
         if let Some(Ok(histogram)) =
-            self.histograms.get(metric.name).map(|family| family.get_metric_with_label_values(&labels))
+            self.families.histograms.get(metric.name).map(|family| family.get_metric_with_label_values(&labels))
         {
             histogram.observe(value);
         }
     }
 
     fn set(&self, metric: &'static Metric, labels: &[&str], value: f64) {
-        if let Some(Ok(gauge)) = self.gauges.get(metric.name).map(|family| family.get_metric_with_label_values(labels))
+        let labels = self.families.labels(metric, labels);
+        if let Some(Ok(gauge)) =
+            self.families.gauges.get(metric.name).map(|family| family.get_metric_with_label_values(&labels))
         {
             gauge.set(value);
         }
@@ -169,65 +202,112 @@ fn is_pulled(metric: &Metric) -> bool {
         &catalogue::BUDGET_REMAINING,
         &catalogue::BURN_RATE,
         &catalogue::MEMORY_BYTES,
+        &catalogue::MEMORY_LIMIT,
+        &catalogue::MEMORY_EVICTIONS,
         &catalogue::DISK_LIMIT,
+        &catalogue::DISK_RESERVE,
         &catalogue::DISK_FREE,
+        &catalogue::DISK_BYTES,
+        &catalogue::DISK_BLOCKS,
+        &catalogue::NEWEST_EVENT,
+        &catalogue::VIEW_TTL,
+        &catalogue::QUARANTINED_BLOCKS,
+        &catalogue::JOURNAL_UNFOLDED,
     ]
     .contains(&metric)
 }
 
-impl Collector for PulledCollector {
+impl Collector for Pulled {
     fn desc(&self) -> Vec<&Desc> {
-        self.1.iter().collect()
+        Vec::new()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
         let sources: Vec<_> = lock(&self.0.sources).iter().filter_map(Weak::upgrade).collect();
         let mut requests: BTreeMap<String, RequestTotals> = BTreeMap::new();
-        let mut samples = Vec::new();
+        let mut samples = Samples::default();
         for source in sources {
             for (view, cells) in source.requests() {
-                let view =
-                    if requests.len() < MOST_VIEWS || requests.contains_key(&view) { view } else { OTHER.to_owned() };
+                let view = self.0.view_label(&view).to_owned();
                 requests.entry(view).and_modify(|totals| totals.add(&cells.totals())).or_insert_with(|| cells.totals());
             }
-            samples.extend(source.gauges());
+            for mut sample in source.samples() {
+                if let Some(view) = sample.labels.first_mut().filter(|_| of_a_view(sample.metric)) {
+                    *view = self.0.view_label(view).to_owned();
+                }
+                samples.add(sample);
+            }
         }
         let mut families = request_families(&requests);
-        families.extend(gauge_families(samples));
+        families.extend(samples.families());
         families
+    }
+}
+
+/// What stores answered, one value for each metric and its labels.
+#[derive(Default)]
+struct Samples(BTreeMap<&'static str, Sampled>);
+
+/// The values of one metric by its labels.
+struct Sampled {
+    metric: &'static Metric,
+    values: BTreeMap<Vec<String>, f64>,
+}
+
+impl Samples {
+    /// Views beyond the cap, and several stores on one recorder, come together: amounts add up, of
+    /// times and ratios the largest stands.
+    fn add(&mut self, sample: Sample) {
+        let adds_up = ["bytes", "blocks"].contains(&sample.metric.unit);
+        let new = || Sampled { metric: sample.metric, values: BTreeMap::new() };
+        let sampled = self.0.entry(sample.metric.name).or_insert_with(new);
+        let value = sampled.values.entry(sample.labels).or_insert(if adds_up { 0.0 } else { f64::NEG_INFINITY });
+        *value = if adds_up { *value + sample.value } else { value.max(sample.value) };
+    }
+
+    fn families(self) -> Vec<MetricFamily> {
+        let families = self.0.into_values().map(|Sampled { metric, values }| {
+            let mut family = family(metric);
+            for (labels, value) in values {
+                let labels: Vec<_> = labels.iter().map(String::as_str).collect();
+                let mut series = labelled(metric, &labels);
+                if metric.kind == Kind::Counter {
+                    let mut counter = Counter::default();
+                    counter.set_value(value);
+                    series.set_counter(counter);
+                } else {
+                    let mut gauge = Gauge::default();
+                    gauge.set_value(value);
+                    series.set_gauge(gauge);
+                }
+                family.mut_metric().push(series);
+            }
+            family
+        });
+        families.collect()
     }
 }
 
 fn request_families(requests: &BTreeMap<String, RequestTotals>) -> Vec<MetricFamily> {
     let mut counts = family(&catalogue::REQUESTS);
     let mut durations = family(&catalogue::REQUEST_DURATION);
+    let mut all = RequestTotals::default();
     for (view, totals) in requests {
+        all.add(totals);
         for outcome in Outcome::ALL {
-            let labels = [view.as_str(), outcome.as_str()];
             let mut counter = Counter::default();
             counter.set_value(totals.count(outcome) as f64);
-            let mut series = labelled(&catalogue::REQUESTS, &labels);
+            let mut series = labelled(&catalogue::REQUESTS, &[view.as_str(), outcome.as_str()]);
             series.set_counter(counter);
             counts.mut_metric().push(series);
-            let mut series = labelled(&catalogue::REQUEST_DURATION, &labels);
-            series.set_histogram(histogram(totals, outcome));
-            durations.mut_metric().push(series);
         }
     }
-    [counts, durations].into_iter().filter(|family| !family.get_metric().is_empty()).collect()
-}
-
-fn gauge_families(samples: Vec<Sample>) -> Vec<MetricFamily> {
-    let mut families: BTreeMap<&str, MetricFamily> = BTreeMap::new();
-    for sample in samples {
-        let mut gauge = Gauge::default();
-        gauge.set_value(sample.value);
-        let labels: Vec<_> = sample.labels.iter().map(String::as_str).collect();
-        let mut series = labelled(sample.metric, &labels);
-        series.set_gauge(gauge);
-        families.entry(sample.metric.name).or_insert_with(|| family(sample.metric)).mut_metric().push(series);
+    for outcome in Outcome::ALL {
+        let mut series = labelled(&catalogue::REQUEST_DURATION, &[outcome.as_str()]);
+        series.set_histogram(histogram(&all, outcome));
+        durations.mut_metric().push(series);
     }
-    families.into_values().collect()
+    [counts, durations].into_iter().filter(|family| !family.get_metric().is_empty()).collect()
 }
 
 fn family(metric: &Metric) -> MetricFamily {
@@ -265,7 +345,7 @@ fn histogram(totals: &RequestTotals, outcome: Outcome) -> Histogram {
         bucket
     });
     histogram.set_bucket(buckets.collect());
-    histogram.set_sample_count(totals.count(outcome));
+    histogram.set_sample_count(totals.timed(outcome));
     histogram.set_sample_sum(totals.duration(outcome).as_secs_f64());
     histogram
 }
@@ -282,7 +362,6 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::metrics::RequestCells;
-    use std::sync::Arc;
     use std::time::Duration;
 
     struct Store(Arc<RequestCells>);
@@ -292,7 +371,7 @@ mod tests {
             (0..60).map(|at| (format!("view_{at:02}"), Arc::clone(&self.0))).collect()
         }
 
-        fn gauges(&self) -> Vec<Sample> {
+        fn samples(&self) -> Vec<Sample> {
             vec![Sample { metric: &catalogue::HIT_RATIO, labels: Vec::new(), value: 0.5 }]
         }
     }
@@ -305,12 +384,15 @@ mod tests {
         let source: Arc<dyn MetricsSource> = Arc::new(Store(cells));
         recorder.attach(Arc::downgrade(&source));
         recorder.add(&catalogue::CORRUPT_BLOCKS, &["view_00"], 2.0);
-        let text = recorder.text();
+        let text = recorder.text().unwrap();
         for line in [
             "featurestore_requests_total{outcome=\"hit\",view=\"view_00\"} 1",
             "featurestore_requests_total{outcome=\"error\",view=\"view_00\"} 0",
-            "featurestore_request_duration_seconds_bucket{outcome=\"hit\",view=\"view_00\",le=\"0.000005\"} 1",
-            "featurestore_request_duration_seconds_bucket{outcome=\"hit\",view=\"view_00\",le=\"+Inf\"} 1",
+            "featurestore_request_duration_seconds_bucket{outcome=\"hit\",le=\"0.000005\"} 60",
+            "featurestore_request_duration_seconds_bucket{outcome=\"hit\",le=\"+Inf\"} 60",
+            "featurestore_published_blocks_total{view=\"view_00\"} 0",
+            "featurestore_io_errors_total{operation=\"publish\"} 0",
+            "featurestore_compute_failures_total{view=\"view_07\",reason=\"panic\"} 0",
             "featurestore_requests_total{outcome=\"hit\",view=\"other\"} 10",
             "featurestore_hit_ratio 0.5",
             "featurestore_corrupt_blocks_total{view=\"view_00\"} 2",
@@ -323,7 +405,7 @@ mod tests {
         }
         assert!(!text.contains("view_55"), "views are capped");
         drop(source);
-        assert!(!recorder.text().contains("featurestore_hit_ratio"), "a store that is gone is not exported");
+        assert!(!recorder.text().unwrap().contains("featurestore_hit_ratio"), "a store that is gone is not exported");
     }
 
     /// The same line with the two labels in the other order.

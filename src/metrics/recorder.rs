@@ -21,8 +21,8 @@ pub trait MetricsSource: Send + Sync {
     /// The request counters of every view in use, which a hit raises without telling anybody.
     fn requests(&self) -> Vec<(String, Arc<RequestCells>)>;
 
-    /// The gauges that are computed when asked for.
-    fn gauges(&self) -> Vec<Sample>;
+    /// What is computed when asked for.
+    fn samples(&self) -> Vec<Sample>;
 }
 
 /// Receives measurements. The default of every method does nothing.
@@ -34,6 +34,11 @@ pub trait Recorder: Send + Sync + 'static {
     /// Pull from this store at every export, as long as it lives.
     fn attach(&self, source: Weak<dyn MetricsSource>) {
         let _ = source;
+    }
+
+    /// Everything in the text format that Prometheus scrapes; `None` where it leaves in another way.
+    fn text(&self) -> Option<String> {
+        None
     }
 
     /// Raises a counter, or moves a gauge by this much.
@@ -61,6 +66,10 @@ impl Recorder for NoRecorder {}
 impl<R: Recorder + ?Sized> Recorder for Arc<R> {
     fn attach(&self, source: Weak<dyn MetricsSource>) {
         self.as_ref().attach(source);
+    }
+
+    fn text(&self) -> Option<String> {
+        self.as_ref().text()
     }
 
     fn add(&self, metric: &'static Metric, labels: &[&str], by: f64) {

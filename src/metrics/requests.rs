@@ -44,6 +44,8 @@ pub const DURATION_BOUNDS_NS: [u64; BOUNDS] = [
 /// and may miss additions that happen meanwhile, which the next reading finds.
 pub struct RequestCells {
     shards: Box<[Shard; SHARDS]>,
+    /// Requests that other processes answered, whose durations are not known.
+    observed: [AtomicU64; OUTCOMES],
 }
 
 // 128, because processors of today fetch cache lines in pairs.
@@ -53,20 +55,24 @@ struct Shard {
     sum_ns: [AtomicU64; OUTCOMES],
 }
 
+/// Zeros, in as many places as there are outcomes.
+fn zeros() -> [AtomicU64; OUTCOMES] {
+    std::array::from_fn(|_| AtomicU64::new(0))
+}
+
 /// A reading of [`RequestCells`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RequestTotals {
     buckets: [[u64; BUCKETS]; OUTCOMES],
     sum_ns: [u64; OUTCOMES],
+    observed: [u64; OUTCOMES],
 }
 
 impl Default for RequestCells {
     fn default() -> Self {
-        let shard = |_| Shard {
-            buckets: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))),
-            sum_ns: std::array::from_fn(|_| AtomicU64::new(0)),
-        };
-        Self { shards: Box::new(std::array::from_fn(shard)) }
+        let shard =
+            |_| Shard { buckets: std::array::from_fn(|_| std::array::from_fn(|_| AtomicU64::new(0))), sum_ns: zeros() };
+        Self { shards: Box::new(std::array::from_fn(shard)), observed: zeros() }
     }
 }
 
@@ -86,9 +92,19 @@ impl RequestCells {
         }
     }
 
+    /// Counts requests that other processes answered.
+    pub fn observe(&self, outcome: Outcome, count: u64) {
+        if let Some(cell) = self.observed.get(outcome.index()) {
+            cell.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
     /// Reads all cells.
     pub fn totals(&self) -> RequestTotals {
-        let mut totals = RequestTotals { buckets: [[0; BUCKETS]; OUTCOMES], sum_ns: [0; OUTCOMES] };
+        let mut totals = RequestTotals::default();
+        for (sum, cell) in totals.observed.iter_mut().zip(&self.observed) {
+            *sum = cell.load(Ordering::Relaxed);
+        }
         for shard in self.shards.iter() {
             for (sums, cells) in totals.buckets.iter_mut().zip(&shard.buckets) {
                 for (sum, cell) in sums.iter_mut().zip(cells) {
@@ -106,6 +122,11 @@ impl RequestCells {
 impl RequestTotals {
     /// How many requests had this outcome.
     pub fn count(&self, outcome: Outcome) -> u64 {
+        self.timed(outcome) + self.observed.get(outcome.index()).copied().unwrap_or(0)
+    }
+
+    /// How many of them this process answered, so that their durations are known.
+    pub fn timed(&self, outcome: Outcome) -> u64 {
         self.buckets(outcome).iter().sum()
     }
 
@@ -125,6 +146,7 @@ impl RequestTotals {
             sums.iter_mut().zip(cells).for_each(|(sum, cell)| *sum += cell);
         }
         self.sum_ns.iter_mut().zip(&other.sum_ns).for_each(|(sum, cell)| *sum = sum.wrapping_add(*cell));
+        self.observed.iter_mut().zip(&other.observed).for_each(|(sum, cell)| *sum += cell);
     }
 }
 

@@ -87,6 +87,17 @@ impl Ledger {
         history.trim(now);
     }
 
+    /// Counts requests that other processes answered, which are in their journals already.
+    pub fn observe(&self, now: Timestamp, minute: i64, counts: &Counts) {
+        let mut history = self.lock_and_move(now);
+        counts.iter().for_each(|(outcome, count)| self.cells.observe(outcome, count));
+        // The cells have them now, and they must not be moved as if this process had counted them.
+        history.moved.merge(counts);
+        // They happened within the last seconds, but the minute is all that is known for certain.
+        history.fine.add(now, counts);
+        history.minutes.add(Timestamp::from_secs(minute.saturating_mul(60)), counts);
+    }
+
     /// Takes counts back that could not be written to the journal.
     pub fn put_back(&self, minutes: &[MinuteCounts]) {
         let mut history = self.lock();
@@ -99,7 +110,7 @@ impl Ledger {
     pub fn take_unwritten(&self, now: Timestamp) -> Vec<MinuteCounts> {
         let mut history = self.lock_and_move(now);
         let taken = std::mem::replace(&mut history.unwritten, Series::new(MINUTE, MINUTES_KEPT));
-        taken.iter().map(|(at, counts)| (at.as_ns().div_euclid(60_000_000_000), *counts)).collect()
+        taken.iter().map(|(at, counts)| (at.as_ns().div_euclid(60_000_000_000), counts)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, History> {
@@ -166,6 +177,19 @@ mod tests {
         assert_eq!(ledger.sum(at(100_000), Duration::from_secs(300)).ratio(), Some(0.9));
         assert_eq!(ledger.sum(at(100_000), Duration::from_secs(86_400)).ratio(), Some(0.9));
         assert!(ledger.take_unwritten(at(100_001)).is_empty());
+    }
+
+    #[test]
+    fn requests_of_others_count_but_are_not_written_again() {
+        let ledger = Ledger::new(at(100_000));
+        ledger.record(at(100_000), Outcome::Hit, Duration::ZERO);
+        ledger.observe(at(100_001), 100_000 / 60, &[(Outcome::Miss, 3)].into_iter().collect());
+        assert_eq!(ledger.sum(at(100_002), Duration::from_secs(300)).ratio(), Some(0.25));
+        assert_eq!(ledger.sum(at(100_002), Duration::from_secs(86_400)).ratio(), Some(0.25));
+        assert_eq!(ledger.cells().totals().count(Outcome::Miss), 3);
+        assert_eq!(ledger.cells().totals().timed(Outcome::Miss), 0);
+        let written: u64 = ledger.take_unwritten(at(100_003)).iter().map(|(_, counts)| counts.total()).sum();
+        assert_eq!(written, 1);
     }
 
     #[test]

@@ -11,15 +11,19 @@ use crate::model::Timestamp;
 pub struct Series {
     width: i64,
     keep: i64,
-    // In order of time. A request belongs to the bucket that its time, divided by the width, falls into.
+    // In order of time: a bucket's number, and everything counted up to its end. A request belongs to the
+    // bucket that its time, divided by the width, falls into. Sums are differences, because exporters ask
+    // for 30 days of minutes of every view at every scrape.
     buckets: VecDeque<(i64, Counts)>,
+    // What was counted before the first bucket.
+    before: Counts,
 }
 
 impl Series {
     /// Buckets of `width`, which [`trim`](Self::trim) forgets once they are older than `keep`.
     pub fn new(width: Duration, keep: Duration) -> Self {
         let ns = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX).max(1);
-        Self { width: ns(width), keep: ns(keep), buckets: VecDeque::new() }
+        Self { width: ns(width), keep: ns(keep), buckets: VecDeque::new(), before: Counts::default() }
     }
 
     /// The number of the bucket that `at` falls into.
@@ -33,12 +37,12 @@ impl Series {
             return;
         }
         let bucket = self.bucket_of(at);
-        // Nearly always the last one.
-        let place = self.buckets.iter().rposition(|(existing, _)| *existing <= bucket);
-        match place.and_then(|place| self.buckets.get_mut(place)) {
-            Some((existing, sum)) if *existing == bucket => sum.merge(counts),
-            _ => self.buckets.insert(place.map_or(0, |place| place + 1), (bucket, *counts)),
+        let place = self.first_from(bucket);
+        if self.buckets.get(place).is_none_or(|(existing, _)| *existing != bucket) {
+            self.buckets.insert(place, (bucket, self.counted_before(place)));
         }
+        // Nearly always only the last one.
+        self.buckets.range_mut(place..).for_each(|(_, sum)| sum.merge(counts));
     }
 
     /// Forgets what is too old at `now`, and what has not happened yet: a clock that was ahead for a
@@ -47,28 +51,37 @@ impl Series {
     pub fn trim(&mut self, now: Timestamp) {
         let present = self.bucket_of(now.saturating_add(Duration::from_secs(60)));
         let kept = self.keep / self.width;
-        self.buckets.retain(|(bucket, _)| *bucket <= present && present.saturating_sub(*bucket) <= kept);
+        while self.buckets.back().is_some_and(|(bucket, _)| *bucket > present) {
+            self.buckets.pop_back();
+        }
+        while let Some((_, sum)) = self.buckets.pop_front_if(|(bucket, _)| present.saturating_sub(*bucket) > kept) {
+            self.before = sum;
+        }
     }
 
     /// What was counted in the last `window` before `now`: buckets that began after its beginning.
     pub fn sum(&self, now: Timestamp, window: Duration) -> Counts {
-        let first = self.bucket_of(now.saturating_sub(window)) + 1;
-        let last = self.bucket_of(now);
-        let mut sum = Counts::default();
-        for (bucket, counts) in self.buckets.iter().rev() {
-            if *bucket < first {
-                break;
-            }
-            if *bucket <= last {
-                sum.merge(counts);
-            }
-        }
-        sum
+        let first = self.first_from(self.bucket_of(now.saturating_sub(window)).saturating_add(1));
+        let end = self.first_from(self.bucket_of(now).saturating_add(1));
+        self.counted_before(end).since(&self.counted_before(first))
     }
 
     /// Every bucket with its beginning, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, &Counts)> {
-        self.buckets.iter().map(|(bucket, counts)| (Timestamp::from_ns(bucket.saturating_mul(self.width)), counts))
+    pub fn iter(&self) -> impl Iterator<Item = (Timestamp, Counts)> {
+        self.buckets.iter().enumerate().map(|(place, (bucket, sum))| {
+            (Timestamp::from_ns(bucket.saturating_mul(self.width)), sum.since(&self.counted_before(place)))
+        })
+    }
+
+    /// The place of the first bucket with this number or a later one.
+    fn first_from(&self, bucket: i64) -> usize {
+        self.buckets.partition_point(|(existing, _)| *existing < bucket)
+    }
+
+    /// Everything counted before the bucket at `place`.
+    fn counted_before(&self, place: usize) -> Counts {
+        let last = place.checked_sub(1).and_then(|last| self.buckets.get(last));
+        last.map_or(self.before, |(_, sum)| *sum)
     }
 }
 

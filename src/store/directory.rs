@@ -278,6 +278,28 @@ impl CacheDir {
         files::list(&self.root, &blocks, &mut visit).map_err(|error| unavailable("list", &blocks, error))
     }
 
+    /// Writes and removes a small file, to know whether blocks could be published.
+    ///
+    /// # Errors
+    /// `Unavailable` where that fails.
+    pub fn probe(&self) -> Result<()> {
+        let failed = |error| unavailable("write in", &self.root, error);
+        let part = self.part().map_err(failed)?;
+        files::write_part(&part, b"probe", Publish::Fast).and_then(|()| files::remove(&part)).map(drop).map_err(failed)
+    }
+
+    /// How many files are in quarantine.
+    ///
+    /// # Errors
+    /// `Unavailable` where the directory cannot be read.
+    pub fn quarantined(&self) -> Result<u64> {
+        let quarantine = self.root.join(QUARANTINE);
+        let mut count = 0;
+        files::list(&self.root, &quarantine, &mut |_| count += 1)
+            .map_err(|error| unavailable("list", &quarantine, error))?;
+        Ok(count)
+    }
+
     /// Bytes of the disk that are free for this user.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ fn gauge_engine_counters_and_manifest_say_the_same() {
     let report = store.slo();
     assert_eq!(report.windows[0].hit_ratio, Some(ratio));
     assert_eq!((report.budget.requests, report.budget.state), (41, BudgetState::Exhausted));
-    let text = recorder.text();
+    let text = store.metrics_text().unwrap();
     let gauge = text.lines().find_map(|line| line.strip_prefix("featurestore_hit_ratio ")).unwrap();
     assert_eq!(gauge.parse::<f64>().unwrap(), ratio);
     let counter = |outcome: &str| -> f64 {
@@ -100,7 +100,12 @@ fn a_store_that_keeps_house_folds_by_itself() {
     store.get_or_compute(&view(), &symbol("EURUSD"), range("2024-03-01", "2024-03-04"), minutes).unwrap();
     let deadline = std::time::Instant::now() + Duration::from_secs(30);
     // Asking the manifest would fold it, so the keeper's own word is asked for.
-    while !recorder.text().lines().any(|line| line.starts_with("featurestore_last_fold_timestamp_seconds 17")) {
+    while !store
+        .metrics_text()
+        .unwrap()
+        .lines()
+        .any(|line| line.starts_with("featurestore_last_fold_timestamp_seconds 17"))
+    {
         assert!(std::time::Instant::now() < deadline, "nothing was folded");
         std::thread::sleep(Duration::from_millis(20));
     }

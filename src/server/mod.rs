@@ -1,0 +1,26 @@
+//! Metrics, health and a status page over HTTP: for Prometheus, load balancers and people.
+//!
+//! A service mounts [`router`] in its own axum application, or starts a [`Server`] of its own, which
+//! also guards the endpoints: a limit of connections, time limits for headers and requests, no bodies,
+//! and a bearer token wherever others than this machine can connect.
+//!
+//! | path | |
+//! |---|---|
+//! | `/` | the status page |
+//! | `/metrics` | what Prometheus scrapes |
+//! | `/health` | 200 while the process lives; never asks for the token |
+//! | `/ready` | 200 while the cache can be written, folded and has room; otherwise 503, and what is wrong |
+//! | `/slo` | what `larder slo --json` prints; `?view=NAME` for one view |
+//! | `/blocks` | what is cached: `?view=&entity=&day=&limit=&after=` |
+
+mod accept;
+mod answer;
+mod gate;
+mod handle;
+mod options;
+mod ready;
+mod router;
+
+pub use handle::Server;
+pub use options::{Options, Token};
+pub use router::router;
