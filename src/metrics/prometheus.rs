@@ -119,6 +119,11 @@ impl Families {
         let _ = self.histograms.get(metric.name).map(|family| family.get_metric_with_label_values(labels));
     }
 
+    /// The stores that are still there.
+    fn sources(&self) -> Vec<Arc<dyn MetricsSource>> {
+        lock(&self.sources).iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// The label of a view: its name, or `other` for one that is seen after too many.
     fn view_label<'a>(&self, view: &'a str) -> &'a str {
         let mut views = lock(&self.views);
@@ -155,6 +160,10 @@ impl Recorder for PrometheusRecorder {
     }
 
     fn text(&self) -> Option<String> {
+        // So that what is gathered before the requests of a new view has its zeros too.
+        for source in self.families.sources() {
+            source.requests().iter().for_each(|(view, _)| _ = self.families.view_label(view));
+        }
         let mut families = self.registry.gather();
         families.sort_by(|a, b| a.name().cmp(b.name()));
         prometheus::TextEncoder::new().encode_to_string(&families).ok()
@@ -223,10 +232,9 @@ impl Collector for Pulled {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let sources: Vec<_> = lock(&self.0.sources).iter().filter_map(Weak::upgrade).collect();
         let mut requests: BTreeMap<String, RequestTotals> = BTreeMap::new();
         let mut samples = Samples::default();
-        for source in sources {
+        for source in self.0.sources() {
             for (view, cells) in source.requests() {
                 let view = self.0.view_label(&view).to_owned();
                 requests.entry(view).and_modify(|totals| totals.add(&cells.totals())).or_insert_with(|| cells.totals());
@@ -392,7 +400,7 @@ mod tests {
             "featurestore_request_duration_seconds_bucket{outcome=\"hit\",le=\"+Inf\"} 60",
             "featurestore_published_blocks_total{view=\"view_00\"} 0",
             "featurestore_io_errors_total{operation=\"publish\"} 0",
-            "featurestore_compute_failures_total{view=\"view_07\",reason=\"panic\"} 0",
+            "featurestore_compute_failures_total{reason=\"panic\",view=\"view_07\"} 0",
             "featurestore_requests_total{outcome=\"hit\",view=\"other\"} 10",
             "featurestore_hit_ratio 0.5",
             "featurestore_corrupt_blocks_total{view=\"view_00\"} 2",
