@@ -34,6 +34,10 @@ mod directory;
 mod failures;
 mod flights;
 mod freshness;
+#[cfg(feature = "server")]
+mod http;
 mod processes;
 mod readers;
 mod requests;
+#[cfg(feature = "server")]
+mod server;
