@@ -95,8 +95,10 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
 }
 
 fn targets(dashboard: &Value) -> Vec<(&Value, &Value)> {
-    let of_panel = |panel| items(&panel["targets"]).map(move |target| (panel, target));
-    panels(dashboard).into_iter().flat_map(of_panel).collect()
+    panels(dashboard)
+        .into_iter()
+        .flat_map(|panel| items(&panel["targets"]).map(move |target| (panel, target)))
+        .collect()
 }
 
 /// The expression without what stands between quotation marks.
