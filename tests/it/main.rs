@@ -29,6 +29,7 @@ mod cli_usage;
 mod coherence;
 mod counting;
 mod damage;
+mod dashboard;
 mod desk;
 mod directory;
 mod failures;
@@ -41,3 +42,4 @@ mod readers;
 mod requests;
 #[cfg(feature = "server")]
 mod server;
+mod tools;
