@@ -37,6 +37,7 @@ mod flights;
 mod freshness;
 #[cfg(feature = "server")]
 mod http;
+mod metrics_page;
 mod processes;
 mod readers;
 mod requests;

@@ -385,3 +385,83 @@ fn slow_clients_do_not_slow_the_others_down() {
     // A median of 300, and a wide margin, because the machine has others to serve too.
     assert!(among_slow < alone * 5 + Duration::from_millis(5), "{alone:?} became {among_slow:?}");
 }
+
+#[test]
+fn ten_thousand_scrapes_of_fifty_views_under_load_all_succeed() {
+    let desk = Desk::new();
+    let (store, server) = served(&desk);
+    let views: Vec<_> = (0..50)
+        .map(|at| {
+            let view = FeatureView::builder(&format!("view_{at:02}")).entity("symbol");
+            view.feature("value", arrow::datatypes::DataType::Float64).build().unwrap()
+        })
+        .collect();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let day = range("2024-03-01", "2024-03-02");
+    let ask = |at: usize| store.get_or_compute(&views[at % 50], &symbol("A"), day, minutes).unwrap();
+    (0..50).for_each(|at| drop(ask(at)));
+    let mut times = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for at in 0.. {
+                if done.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+                ask(at);
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        });
+        let mut scraper = Scraper::connect(server.address());
+        let times: Vec<_> = (0..10_000).map(|_| scraper.scrape()).collect();
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        times
+    });
+    let metrics = get(server.address(), "/metrics");
+    assert_eq!(metrics.metric("featurestore_http_requests_total{path=\"/metrics\",status=\"2xx\"}"), Some(10_000.0));
+    assert_eq!(metrics.metric("featurestore_http_requests_total{path=\"/metrics\",status=\"5xx\"}"), Some(0.0));
+    println!(
+        "/metrics of 50 views under load: p50 {:?}, p99 {:?}, {} bytes",
+        percentile(&mut times, 0.5),
+        percentile(&mut times, 0.99),
+        metrics.body.len()
+    );
+}
+
+/// Scrapes over one connection while it lasts, as Prometheus does.
+struct Scraper {
+    address: SocketAddr,
+    stream: TcpStream,
+}
+
+impl Scraper {
+    fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { address, stream }
+    }
+
+    fn scrape(&mut self) -> Duration {
+        let began = Instant::now();
+        self.stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: t\r\n\r\n").unwrap();
+        let (mut text, mut part) = (Vec::new(), [0; 65_536]);
+        let whole = |text: &[u8]| {
+            let head = text.windows(4).position(|end| end == b"\r\n\r\n")?;
+            let lines = String::from_utf8_lossy(&text[..head]).to_lowercase();
+            let length: usize = lines.split("content-length: ").nth(1)?.lines().next()?.parse().ok()?;
+            (text.len() >= head + 4 + length).then_some(lines)
+        };
+        let head = loop {
+            let read = self.stream.read(&mut part).unwrap();
+            assert_ne!(read, 0, "closed in the middle of an answer");
+            text.extend_from_slice(&part[..read]);
+            if let Some(head) = whole(&text) {
+                break head;
+            }
+        };
+        assert!(head.starts_with("http/1.1 200"), "{head}");
+        let took = began.elapsed();
+        if head.contains("connection: close") {
+            *self = Self::connect(self.address);
+        }
+        took
+    }
+}
