@@ -35,3 +35,5 @@ mod freshness;
 mod processes;
 mod readers;
 mod requests;
+mod rules;
+mod tools;
