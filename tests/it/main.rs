@@ -41,6 +41,7 @@ mod metrics_page;
 mod processes;
 mod readers;
 mod requests;
+mod rules;
 #[cfg(feature = "server")]
 mod server;
 mod tools;
