@@ -126,7 +126,8 @@ impl CheckLine {
             Level::Warn => ("WARN", Tone::Warning.paint(name)),
             Level::Fail => ("FAIL", Tone::Bad.paint(name)),
         };
-        page.field(label, &format!("{name}: {} (limit: {})", check.figure, check.limit));
+        let limit = if check.limit == check.figure { String::new() } else { format!(" (limit: {})", check.limit) };
+        page.field(label, &format!("{name}: {}{limit}", check.figure));
         if let Some(fix) = &check.fix {
             page.field("  fix", &fix.advice);
         }
