@@ -86,9 +86,9 @@ fn question(title: &str, at: u64, over: Option<u64>, fires: bool) -> Value {
     json!({ "expr": expr, "eval_time": format!("{at}s"), "exp_samples": samples })
 }
 
-/// 10 requests a second, of which none and then a share misses.
+/// 20 requests a second, of which none and then a share misses.
 fn requests(scale: Scale, share: f64, steps: u64) -> Value {
-    let (healthy, each) = (scale.healthy / scale.scrape, 10 * scale.scrape);
+    let (healthy, each) = (scale.healthy / scale.scrape, 20 * scale.scrape);
     let misses = (share * each as f64).round() as u64;
     assert!((misses as f64 - share * each as f64).abs() < 1e-6, "{share}");
     let hits = each - misses;
