@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{alert, cut, files, read, receivers, root, rules};
+use super::routes::receivers;
+use super::{RULE_FILES, alert, cut, files, read, root, rules};
 use crate::tools::{run, tool};
 use larder::Settings;
 
@@ -86,9 +87,9 @@ fn question(title: &str, at: u64, over: Option<u64>, fires: bool) -> Value {
     json!({ "expr": expr, "eval_time": format!("{at}s"), "exp_samples": samples })
 }
 
-/// 10 requests a second, of which none and then a share misses.
+/// 20 requests a second, of which none and then a share misses.
 fn requests(scale: Scale, share: f64, steps: u64) -> Value {
-    let (healthy, each) = (scale.healthy / scale.scrape, 10 * scale.scrape);
+    let (healthy, each) = (scale.healthy / scale.scrape, 20 * scale.scrape);
     let misses = (share * each as f64).round() as u64;
     assert!((misses as f64 - share * each as f64).abs() < 1e-6, "{share}");
     let hits = each - misses;
@@ -153,7 +154,7 @@ fn every_alert_fires_as_fast_as_the_page_says_and_not_a_step_earlier() {
             "tests": tests,
         });
         let dir = tempfile::tempdir().unwrap();
-        for (name, text) in super::RULE_FILES.iter().zip(cut(&files(), &[&named[&scale]])) {
+        for (name, text) in RULE_FILES.iter().zip(cut(&files(), &[&named[&scale]])) {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         std::fs::write(dir.path().join("detection.yml"), file.to_string()).unwrap();
