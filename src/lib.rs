@@ -46,6 +46,7 @@
 //! | [`inspect`] | what is cached and how it is doing, for people |
 //! | [`cache`] | `get_or_compute` |
 //! | `technical` | bars and TA-Lib features (feature `technical`) |
+//! | `server` | the monitoring endpoints (feature `server`) |
 //! | `cli` | the `larder` program (feature `cli`) |
 //!
 //! # Cargo features
@@ -55,6 +56,7 @@
 //! | `cli` (default) | the `larder` program |
 //! | `prometheus` (default) | `metrics::PrometheusRecorder` |
 //! | `technical` | `technical`, with the official Rust port of TA-Lib |
+//! | `server` | the status page |
 //! | `async` | `AsyncFeatureStore`, on tokio |
 //!
 //! `default-features = false` is the bare in-process cache, without clap or tokio.
@@ -72,6 +74,8 @@ pub mod inspect;
 pub mod manifest;
 pub mod metrics;
 pub mod model;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod slo;
 pub mod store;
 #[cfg(feature = "technical")]

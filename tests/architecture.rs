@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// Lowest first. A module imports only from those before it.
-const LAYERS: [&str; 14] = [
+const LAYERS: [&str; 15] = [
     "error",
     "clock",
     "model",
@@ -19,6 +19,7 @@ const LAYERS: [&str; 14] = [
     "inspect",
     "cache",
     "technical",
+    "server",
     "cli",
 ];
 

@@ -5,7 +5,7 @@
 //! | `arguments` | what can be typed |
 //! | `session` | settings and cache directory of one run |
 //! | `demo`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair` | one per command: options, work, report |
-//! | `report`, `page`, `quantity` | a report as JSON, as text, and its numbers for people |
+//! | `report`, `page` | a report as JSON and as text |
 //! | `progress`, `interrupt`, `failure` | a bar, Ctrl-C, and what ends a command early |
 //!
 //! A command returns a report and prints nothing itself, so that text and JSON hold the same facts.
@@ -21,7 +21,6 @@ mod logging;
 mod names;
 mod page;
 mod progress;
-mod quantity;
 mod repair;
 mod report;
 mod session;
@@ -33,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::inspect::quantity;
 use arguments::{Arguments, Command};
 use report::Printer;
 use session::Session;

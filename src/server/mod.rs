@@ -1,0 +1,3 @@
+//! The monitoring endpoints.
+
+pub mod page;
