@@ -15,6 +15,8 @@
 #[cfg(feature = "async")]
 mod asynchronous;
 mod bad_luck;
+#[cfg(feature = "server")]
+mod browser;
 mod cleaning;
 #[cfg(feature = "cli")]
 mod cli;
@@ -32,6 +34,12 @@ mod directory;
 mod failures;
 mod flights;
 mod freshness;
+#[cfg(feature = "server")]
+mod month;
+#[cfg(feature = "server")]
+mod page;
 mod processes;
 mod readers;
 mod requests;
+#[cfg(feature = "server")]
+mod tools;

@@ -146,6 +146,14 @@ mod testing {
     use super::*;
     use crate::model::{Outcome, ViewName};
 
+    impl StatusFacts {
+        /// Of requests alone, each with its minute, for the tests of the page.
+        pub(crate) fn of_minutes(minutes: &[(i64, Outcome, u64)], settings: &Settings, now: Timestamp) -> Self {
+            let minutes = minutes.iter().map(|(at, outcome, count)| minute(*at, *outcome, *count)).collect();
+            Self::new(answers(minutes), settings, now, 0)
+        }
+    }
+
     pub(super) fn minute(at: i64, outcome: Outcome, count: u64) -> MinuteCount {
         MinuteCount { minute: at, view: ViewName::new("v").unwrap(), outcome, count }
     }
