@@ -15,6 +15,8 @@
 #[cfg(feature = "async")]
 mod asynchronous;
 mod bad_luck;
+#[cfg(feature = "server")]
+mod browser;
 mod cleaning;
 #[cfg(feature = "cli")]
 mod cli;
@@ -38,6 +40,10 @@ mod freshness;
 #[cfg(feature = "server")]
 mod http;
 mod metrics_page;
+#[cfg(feature = "server")]
+mod month;
+#[cfg(feature = "server")]
+mod page;
 mod processes;
 mod readers;
 mod requests;
