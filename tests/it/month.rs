@@ -9,10 +9,8 @@ use larder::{EntityKey, Outcome, Timestamp};
 
 const MINUTE: i64 = 60;
 const DAY: i64 = 86_400;
-/// Requests are written for every tenth minute.
-const STEP: i64 = 10;
 /// How long an incident lasts, in minutes.
-const INCIDENT: i64 = 200;
+const INCIDENT: i64 = 360;
 
 /// What an entity may be called: markup, another direction of writing, and as long as a key may be.
 pub fn nasty() -> [String; 3] {
@@ -22,14 +20,14 @@ pub fn nasty() -> [String; 3] {
 
 const SYMBOLS: [&str; 8] = ["EURUSD", "GBPUSD", "USDJPY", "AUDUSD", "USDCHF", "NZDUSD", "USDCAD", "EURGBP"];
 
-/// A view: its name, its requests in ten minutes at noon, and how many of a thousand miss.
+/// A view: its name, its requests in ten busy minutes, and how many of a thousand miss at most.
 const VIEWS: [(&str, i64, i64); 6] = [
-    ("technical_features", 5200, 9),
-    ("momentum_15d", 2600, 12),
-    ("order_flow_imbalance", 1400, 24),
-    ("macro_calendar", 320, 3),
-    ("realised_volatility", 900, 17),
-    ("spread_and_depth_by_venue", 60, 40),
+    ("technical_features", 5200, 28),
+    ("momentum_15d", 2600, 34),
+    ("order_flow_imbalance", 1400, 71),
+    ("macro_calendar", 320, 7),
+    ("realised_volatility", 900, 39),
+    ("spread_and_depth_by_venue", 60, 130),
 ];
 
 /// Writes the journal of a cache directory. The incident began so many minutes before `now`.
@@ -38,10 +36,12 @@ pub fn write(cache_dir: &Path, now: Timestamp, incident: i64) {
     let this_minute = now.as_ns().div_euclid(60_000_000_000);
     for day in (0..30).rev() {
         let mut records = Vec::new();
-        for ago in (day * 1440..(day + 1) * 1440).step_by(STEP as usize) {
+        // The last days in more detail.
+        let step = if day < 2 { 5 } else { 15 };
+        for ago in (day * 1440..(day + 1) * 1440).step_by(step) {
             for (at, view) in VIEWS.iter().enumerate() {
-                let ill = at == 0 && (incident - INCIDENT..=incident).contains(&ago);
-                requests(&mut records, view, this_minute - ago, ill);
+                let ill = at < 3 && (incident - INCIDENT..=incident).contains(&ago);
+                requests(&mut records, view, this_minute - ago, step as i64, ill);
             }
         }
         journal.append(&records).unwrap();
@@ -75,12 +75,12 @@ fn noise(seed: i64) -> i64 {
     (seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 33).rem_euclid(100)
 }
 
-fn requests(records: &mut Vec<Record>, (name, at_noon, misses): &(&str, i64, i64), minute: i64, ill: bool) {
+fn requests(records: &mut Vec<Record>, (name, at_noon, misses): &(&str, i64, i64), minute: i64, step: i64, ill: bool) {
     let hour = (minute % 1440) as f64 / 60.0;
     let busy = 0.35 + 0.65 * (-((hour - 13.0) / 5.0).powi(2)).exp();
     let chance = noise(minute * 31 + name.len() as i64);
-    let all = (*at_noon as f64 * busy * (0.85 + 0.003 * chance as f64)) as i64;
-    let per_thousand = if ill { 420 + chance } else { misses * (60 + chance) / 100 };
+    let all = ((at_noon * step) as f64 / 10.0 * busy * (0.85 + 0.003 * chance as f64)) as i64;
+    let per_thousand = if ill { 480 + chance } else { misses * (60 + chance) / 100 };
     let bad = all * per_thousand / 1000;
     let counts = [
         (Outcome::Hit, (all - bad) * 96 / 100),
@@ -121,6 +121,7 @@ fn blocks(now: Timestamp) -> Vec<Record> {
                     file: format!("{name}/{symbol}/{day}"),
                     last_used: now,
                     uses: 3,
+                    newest: Some(end.min(known)),
                 };
                 records.push(Record::Published { block, stats: Vec::new() });
             }
@@ -154,7 +155,7 @@ fn misses(this_minute: i64, incident: i64) -> Vec<Record> {
         missed("technical_features", "GBPUSD", MissReason::Absent, 9120);
     }
     for name in &nasty() {
-        missed("spread_and_depth_by_venue", name, MissReason::Corrupt, 77);
+        missed("spread_and_depth_by_venue", name, MissReason::Corrupt, 900);
     }
     records
 }

@@ -121,18 +121,17 @@ fn left(last: &BudgetPoint) -> String {
 
 fn caption(facts: &StatusFacts) -> String {
     let budget = &facts.slo.budget;
-    let allowed =
-        if budget.allowed < 100.0 { format!("{:.1}", budget.allowed) } else { format!("{:.0}", budget.allowed) };
     let mut text = format!(
-        "{} of {} missed, {allowed} may.",
+        "{} of {} missed, {} may.",
         quantity::count(budget.spent),
-        quantity::counted(budget.requests, "request", "requests")
+        quantity::counted(budget.requests, "request", "requests"),
+        words::misses(budget.allowed)
     );
     if let Some((day, share)) = worst_day(&facts.burn_down) {
         text +=
             &format!(" {} spent most: {} of the budget.", day.to_utc().format("%A, %-d %B"), quantity::percent(share));
     }
-    text
+    words::together(&text)
 }
 
 /// The day that spent most, and how much of the budget; the points lie on the midnights.

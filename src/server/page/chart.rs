@@ -3,7 +3,8 @@
 //! plotters maps the values and draws the shapes into a box that the browser stretches to the width there is.
 //! Words stay outside of that box, so that they are as large on a phone as on a desk. Every shape lies in a
 //! group with a class, and the style sheet gives it its colour, in the light and in the dark: the black that
-//! plotters writes is only a default.
+//! plotters writes is only a default. The alternatives: charts that a library draws with their words in them
+//! shrink to nothing on a phone and have their colours fixed, and charming needs a JavaScript engine.
 
 use std::ops::Range;
 
@@ -17,6 +18,8 @@ const BOX: (u32, u32) = (8000, 2000);
 /// Room above the plot, for half of the topmost label, and below it, for the times.
 const ABOVE: f64 = 9.0;
 const BELOW: f64 = 22.0;
+/// Room for the numbers beside the plot.
+const AXIS: u32 = 46;
 
 type Point = (f64, f64);
 
@@ -84,13 +87,12 @@ impl Chart {
         let (title, description) = (format!("{}-title", words.id), format!("{}-text", words.id));
         let below = if self.x_labels.is_empty() { ABOVE } else { BELOW };
         let height = f64::from(self.height);
+        let whole = ABOVE + height + below;
         html! {
-            svg.chart role="img" aria-labelledby=(title) aria-describedby=(description)
-                width="100%" height=(ABOVE + height + below) {
-                title id=(title) { (words.title) }
-                desc id=(description) { (words.description) }
-                // Its width is that of the style sheet where that is understood, and this otherwise.
-                svg.inner width="90%" height="100%" {
+            div.chart {
+                svg role="img" aria-labelledby=(title) aria-describedby=(description) width="100%" height=(whole) {
+                    title id=(title) { (words.title) }
+                    desc id=(description) { (words.description) }
                     svg.plot y=(ABOVE) width="100%" height=(self.height)
                         viewBox={ "0 0 " (BOX.0) " " (BOX.1) } preserveAspectRatio="none" {
                         @for (class, shapes) in &self.layers {
@@ -98,14 +100,16 @@ impl Chart {
                         }
                     }
                     @for (x, label) in &self.x_labels {
-                        text x={ (percent(share(&self.x, *x))) } y=(ABOVE + height + 17.0) text-anchor="middle" {
+                        text x=(percent(share(&self.x, *x))) y=(ABOVE + height + 17.0) text-anchor="middle" { (label) }
+                    }
+                }
+                // Beside the picture and not in it, so that the plot has all of its own width.
+                svg.axis aria-hidden="true" width=(AXIS) height=(whole) {
+                    @for (y, label) in &self.y_labels {
+                        text x="100%" y=(tenths(ABOVE + height * (1.0 - share(&self.y, *y)) + 4.0)) text-anchor="end" {
                             (label)
                         }
                     }
-                }
-                @for (y, label) in &self.y_labels {
-                    text x="100%" y={ (tenths(ABOVE + height * (1.0 - share(&self.y, *y)) + 4.0)) }
-                        text-anchor="end" { (label) }
                 }
             }
         }

@@ -25,7 +25,12 @@ pub(super) fn headline(facts: &StatusFacts) -> Markup {
             }
             h1 { (words) }
             p {
-                @for sentence in sentences(facts) { (sentence) " " }
+                @for sentence in sentences(facts) { (words::together(&sentence)) " " }
+                @match super::upkeep::holding(facts) {
+                    0 => {},
+                    1 => { a href="#alerts" { "The condition of one alert holds" } "." },
+                    more => { a href="#alerts" { "The conditions of " (more) " alerts hold" } "." },
+                }
             }
             @if facts.verdict != Verdict::NoData { (figures(facts)) }
         }
@@ -86,7 +91,7 @@ fn budget(facts: &StatusFacts, window: &str) -> Option<String> {
 fn where_to_look(facts: &StatusFacts) -> Option<String> {
     let worst = facts.views.first().filter(|view| view.bad() > 0 && facts.verdict != Verdict::Fine)?;
     let all: u64 = facts.views.iter().map(super::views::bad).sum();
-    let share = quantity::percent(super::views::part(worst.bad(), all));
+    let share = words::share(worst.bad(), all);
     let reason =
         worst.reasons.first().map_or_else(String::new, |(reason, _)| format!(", mostly for the reason “{reason}”"));
     Some(format!("Look at {} first: {share} of the last 24 hours' misses are its own{reason}.", worst.view))

@@ -27,12 +27,13 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::inspect::StatusFacts;
 
-/// What the page may load: nothing. To be sent with it as `Content-Security-Policy`.
+/// What the page may load: nothing but the empty icon that stands in it. To be sent with it as
+/// `Content-Security-Policy`.
 ///
 /// The style stands in the page itself. It is allowed as a whole and not by its hash, because nothing on the
 /// page that came from elsewhere can begin a style, and a style could load nothing.
-pub const CONTENT_SECURITY_POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+pub const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// So many seconds after it was made the page asks for its successor.
 const REFRESH: u32 = 30;

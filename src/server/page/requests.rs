@@ -127,7 +127,7 @@ fn legend(sum: &Counts) -> Markup {
                 li {
                     span class={ "swatch " (outcome.as_str()) } {}
                     (outcome.as_str()) " " b { (quantity::count(count)) } " "
-                    span.muted { (quantity::percent(super::views::part(count, sum.total()))) }
+                    span.muted { (words::share(count, sum.total())) }
                 }
             }
         }

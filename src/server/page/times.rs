@@ -6,8 +6,8 @@ const HOUR: i64 = 3600;
 const DAY: i64 = 86_400;
 /// As many as fit beside each other on a phone.
 const MOST: i64 = 7;
-/// A label nearer than this part of the width to an end would be cut off.
-const MARGIN: f64 = 0.04;
+/// A label nearer than this part of the width to the beginning would be cut off.
+const MARGIN: f64 = 0.025;
 
 /// Round times between `start` and `end`, as seconds since the epoch with their labels.
 pub(super) fn labels(start: Timestamp, end: Timestamp) -> Vec<(f64, String)> {
@@ -23,7 +23,7 @@ pub(super) fn labels(start: Timestamp, end: Timestamp) -> Vec<(f64, String)> {
     let between = (before..).map(|n| offset + n * step).take_while(|at| *at <= last);
     between
         .map(|at| (seconds(Timestamp::from_secs(at)), label(Timestamp::from_secs(at), step)))
-        .filter(|(at, _)| (low + margin..=high - margin).contains(at))
+        .filter(|(at, _)| (low + margin..=high).contains(at))
         .collect()
 }
 
@@ -47,9 +47,18 @@ mod tests {
 
     #[test]
     fn a_day_has_hours_and_a_month_has_days() {
-        assert_eq!(texts("2024-03-14T12:10", "2024-03-15T12:10"), ["16:00", "20:00", "00:00", "04:00", "08:00"]);
-        assert_eq!(texts("2024-02-14T12:00", "2024-03-15T12:00"), ["19 Feb", "24 Feb", "29 Feb", "5 Mar", "10 Mar"]);
-        assert_eq!(texts("2024-03-15T11:00", "2024-03-15T12:00"), ["11:10", "11:20", "11:30", "11:40", "11:50"]);
+        assert_eq!(
+            texts("2024-03-14T12:10", "2024-03-15T12:10"),
+            ["16:00", "20:00", "00:00", "04:00", "08:00", "12:00"]
+        );
+        assert_eq!(
+            texts("2024-02-14T12:00", "2024-03-15T12:00"),
+            ["19 Feb", "24 Feb", "29 Feb", "5 Mar", "10 Mar", "15 Mar"]
+        );
+        assert_eq!(
+            texts("2024-03-15T11:00", "2024-03-15T12:00"),
+            ["11:10", "11:20", "11:30", "11:40", "11:50", "12:00"]
+        );
     }
 
     #[test]

@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::Tone;
 use super::chart::bar;
-use super::views::part;
-use super::words::{ago, foreign, instant};
+use super::views::name;
+use super::words::{ago, foreign, instant, part, together};
 use crate::inspect::{AlertLevel, AlertState, StatusFacts, quantity};
 use crate::manifest::Invalidation;
 use crate::model::Timestamp;
@@ -66,8 +66,8 @@ pub(super) fn invalidations(facts: &StatusFacts) -> Markup {
                 table.cards role="table" {
                     thead role="rowgroup" {
                         tr role="row" {
-                            @for name in ["When", "View", "Entity", "Range", "Cause"] {
-                                th role="columnheader" scope="col" { (name) }
+                            @for title in ["When", "View", "Entity", "Range", "Cause"] {
+                                th role="columnheader" scope="col" { (title) }
                             }
                             th.number role="columnheader" scope="col" { "Blocks" }
                         }
@@ -85,8 +85,8 @@ fn invalidated(invalidation: &Invalidation, now: Timestamp) -> Markup {
     let at = invalidation.at;
     html! {
         tr role="row" {
-            th role="rowheader" scope="row" { time datetime=(at) title=(instant(at)) { (ago(now, at)) } }
-            td role="cell" data-label="View" { (invalidation.view) }
+            th.time role="rowheader" scope="row" { time datetime=(at) title=(instant(at)) { (ago(now, at)) } }
+            td role="cell" data-label="View" { (name(&invalidation.view)) }
             td.wide role="cell" data-label="Entity" {
                 @match &invalidation.entity {
                     Some(entity) => bdi { (foreign(&entity.to_string())) },
@@ -115,7 +115,7 @@ fn range(invalidation: &Invalidation) -> String {
 
 /// The conditions of the alerts.
 pub(super) fn alerts(facts: &StatusFacts) -> Markup {
-    let holding = facts.alerts.iter().filter(|alert| alert.level >= AlertLevel::Warning).count() as u64;
+    let holding = holding(facts);
     html! {
         section aria-labelledby="alerts" {
             h2 id="alerts" {
@@ -126,10 +126,16 @@ pub(super) fn alerts(facts: &StatusFacts) -> Markup {
                 @for alert in &facts.alerts { (condition(alert)) }
             }
             p.note {
-                "As the manifest has it. Prometheus decides how long a condition has to hold, and watches more than these."
+                "As the manifest has it; Prometheus decides how long a condition has to hold, and watches more than these. "
+                code { "larder explain NAME" } " says which views, entities and changes spent the budget."
             }
         }
     }
+}
+
+/// How many conditions hold.
+pub(super) fn holding(facts: &StatusFacts) -> u64 {
+    facts.alerts.iter().filter(|alert| alert.level >= AlertLevel::Warning).count() as u64
 }
 
 fn condition(alert: &AlertState) -> Markup {
@@ -143,7 +149,7 @@ fn condition(alert: &AlertState) -> Markup {
         li {
             span.pill.(tone.class()) { (word) }
             a href={ (RUNBOOK) "#" (alert.name.to_lowercase()) } rel="noreferrer" { (alert.name) }
-            span { (foreign(&alert.text)) }
+            span { (together(&foreign(&alert.text))) }
         }
     }
 }

@@ -4,9 +4,9 @@ use maud::{Markup, html};
 
 use super::Tone;
 use super::budget::ratio_tone;
-use super::words::{ago, foreign, instant};
+use super::words::{ago, foreign, instant, share};
 use crate::inspect::{StatusFacts, ViewStatus, quantity};
-use crate::model::Timestamp;
+use crate::model::{Timestamp, ViewName};
 
 /// The table of views.
 pub(super) fn views(facts: &StatusFacts) -> Markup {
@@ -45,38 +45,34 @@ pub(super) fn bad(view: &ViewStatus) -> u64 {
     view.bad()
 }
 
-/// `count` of `all`, nothing of nothing.
-#[expect(clippy::cast_precision_loss, reason = "a percentage is shown")]
-pub(super) fn part(count: u64, all: u64) -> f64 {
-    if all == 0 { 0.0 } else { count as f64 / all as f64 }
-}
-
 fn row(view: &ViewStatus, all_bad: u64, objective: f64, now: Timestamp) -> Markup {
     let ratio = view.counts.ratio();
     let tone = ratio_tone(ratio, objective);
     let tone = if tone == Tone::Good { Tone::Plain } else { tone };
     html! {
         tr role="row" {
-            th role="rowheader" scope="row" { (view.view) }
+            th role="rowheader" scope="row" { (name(&view.view)) }
             td.number.(tone.class()) role="cell" data-label="Hit ratio" {
                 (ratio.map_or_else(|| "–".to_owned(), quantity::percent))
             }
             td.number role="cell" data-label="Requests" { (quantity::count(view.counts.total())) }
             td.number role="cell" data-label="Misses" {
                 (quantity::count(view.bad()))
-                @if view.bad() > 0 { " " span.muted { (quantity::percent(rounded(part(view.bad(), all_bad)))) } }
+                @if view.bad() > 0 { " " span.muted { (share(view.bad(), all_bad)) } }
             }
             td.number role="cell" data-label="Blocks" { (quantity::count(view.blocks)) }
             td.number role="cell" data-label="Size" { (quantity::bytes(view.bytes)) }
-            td role="cell" data-label="Known until" { (known_until(view, now)) }
+            td.time role="cell" data-label="Known until" { (known_until(view, now)) }
             td.wide role="cell" data-label="Why computed" { (why(view)) }
         }
     }
 }
 
-/// Shares of one table need no hundredths.
-fn rounded(share: f64) -> f64 {
-    (share * 100.0).round() / 100.0
+/// A name that may be broken after its underscores.
+pub(super) fn name(view: &ViewName) -> Markup {
+    html! {
+        @for part in view.as_str().split_inclusive('_') { (part) wbr; }
+    }
 }
 
 fn known_until(view: &ViewStatus, now: Timestamp) -> Markup {
@@ -101,8 +97,8 @@ fn why(view: &ViewStatus) -> Markup {
             ul.worst {
                 @for miss in &view.worst {
                     li {
+                        span.muted { (miss.reason.as_str()) " " (quantity::count(miss.blocks)) } " "
                         bdi { (foreign(&miss.entity.to_string())) }
-                        span.muted { " " (miss.reason.as_str()) " " (quantity::count(miss.blocks)) }
                     }
                 }
             }
@@ -119,7 +115,7 @@ mod tests {
     fn a_view_has_a_row_with_its_figures() {
         let facts = facts(1);
         let page = views(&facts).into_string();
-        assert!(page.contains("view_0</th>"), "{page}");
+        assert!(page.contains("view_<wbr>0<wbr></th>"), "{page}");
         assert!(page.contains(&quantity::count(facts.views[0].counts.total())));
         assert!(page.contains("tail 40"), "{page}");
     }

@@ -1,15 +1,50 @@
 //! Facts as words.
 
+use std::time::Duration;
+
 use crate::inspect::quantity;
 use crate::model::Timestamp;
 
-/// `4 min ago`, `in 2 h`, `now`.
+/// `4 min ago`, `in 2 h`, `now`: as exact as one cares to know.
 pub(super) fn ago(now: Timestamp, at: Timestamp) -> String {
-    let (past, future) = (now.since(at), at.since(now));
+    let (past, future) = (about(now.since(at)), about(at.since(now)));
     match (past.as_secs(), future.as_secs()) {
         (0, 0) => "now".to_owned(),
         (0, _) => format!("in {}", quantity::rough(future)),
         _ => format!("{} ago", quantity::rough(past)),
+    }
+}
+
+/// Seconds say nothing after a minute, minutes nothing after six hours.
+fn about(duration: Duration) -> Duration {
+    let seconds = duration.as_secs();
+    let unit = match seconds {
+        0..60 => 1,
+        60..21_600 => 60,
+        21_600..864_000 => 3600,
+        _ => 86_400,
+    };
+    Duration::from_secs(seconds / unit * unit)
+}
+
+/// Numbers are not torn from their signs at the end of a line.
+pub(super) fn together(text: &str) -> String {
+    text.replace(" %", "\u{a0}%").replace(" ×", "\u{a0}×")
+}
+
+/// `count` of `all`, nothing of nothing.
+#[expect(clippy::cast_precision_loss, reason = "a percentage is shown")]
+pub(super) fn part(count: u64, all: u64) -> f64 {
+    if all == 0 { 0.0 } else { count as f64 / all as f64 }
+}
+
+/// `74 %`, `4.2 %`, `< 0.1 %`: what is small is not nothing.
+pub(super) fn share(count: u64, all: u64) -> String {
+    match part(count, all) * 100.0 {
+        0.0 => "0\u{a0}%".to_owned(),
+        share if share < 0.1 => "<\u{a0}0.1\u{a0}%".to_owned(),
+        share if share < 10.0 => format!("{share:.1}\u{a0}%"),
+        share => format!("{share:.0}\u{a0}%"),
     }
 }
 
@@ -39,6 +74,11 @@ pub(super) fn axis_percent(ratio: f64) -> String {
     format!("{} %", trimmed(ratio * 100.0))
 }
 
+/// How many misses are allowed; with a tenth where they are few.
+pub(super) fn misses(allowed: f64) -> String {
+    if allowed < 100.0 { trimmed((allowed * 10.0).round() / 10.0) } else { quantity::count(whole(allowed)) }
+}
+
 /// `8.42 ×`.
 pub(super) fn times(rate: f64) -> String {
     format!("{rate:.2} ×")
@@ -64,7 +104,8 @@ mod tests {
     fn times_lie_behind_or_ahead() {
         let now = Timestamp::from_secs(1_000_000);
         let at = |secs: i64| ago(now, Timestamp::from_secs(1_000_000 + secs));
-        assert_eq!([at(-240), at(0), at(7200), at(-90_000)], ["4 min ago", "now", "in 2 h", "25 h ago"]);
+        assert_eq!([at(-250), at(0), at(7200), at(-90_000)], ["4 min ago", "now", "in 2 h", "25 h ago"]);
+        assert_eq!([at(-59), at(-11_250), at(-530_000)], ["59 s ago", "3 h 7 min ago", "6 days 3 h ago"]);
         assert!(ago(Timestamp::MIN, Timestamp::MAX).starts_with("in "));
     }
 
@@ -73,6 +114,12 @@ mod tests {
         let numbers = [0.0, 0.5, 20.0, 1000.0, 2500.0, 9800.0, 12_000.0, 1_500_000.0, 3e9];
         assert_eq!(numbers.map(short), ["0", "0.5", "20", "1,000", "2,500", "9,800", "12 k", "1.5 M", "3 G"]);
         assert_eq!([1.0, -2.5, 0.125, -0.0].map(axis_percent), ["100 %", "-250 %", "12.5 %", "0 %"]);
+    }
+
+    #[test]
+    fn a_small_share_is_not_nothing() {
+        let shares = [(0, 0), (0, 9), (1, 100_000), (42, 1000), (740, 1000), (9, 9)].map(|(n, all)| share(n, all));
+        assert_eq!(shares, ["0 %", "0 %", "< 0.1 %", "4.2 %", "74 %", "100 %"].map(|text| text.replace(' ', "\u{a0}")));
     }
 
     #[test]
