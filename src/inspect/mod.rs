@@ -13,4 +13,4 @@ mod text;
 pub use alerts::{ALERTS, Alert, Severity, Subject};
 pub use blocks::{BlockFacts, BlocksFacts, BlocksRequest, MOST_BLOCKS, blocks};
 pub use slo::{Requests, SloFacts};
-pub use status::{AlertLevel, AlertState, Bin, BudgetPoint, DiskStatus, StatusFacts, Verdict, ViewStatus, WorstMiss};
+pub use status::{Bin, BudgetPoint, DiskStatus, StatusFacts, Verdict, ViewStatus, WorstMiss};

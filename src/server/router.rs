@@ -166,8 +166,7 @@ async fn blocks(State(app): State<App>, Query(parameters): Parameters) -> Respon
 async fn page(State(app): State<App>) -> Response {
     let read = |store: &FeatureStore| {
         store.flush();
-        let (now, free) = (store.now(), store.cache_dir().free_bytes()?);
-        store.manifest().read(|query| StatusFacts::read(query, store.settings(), now, free))
+        StatusFacts::gather(store.cache_dir(), store.manifest(), store.settings(), store.now())
     };
     match app.work(&app.reads, read).await {
         Ok(Ok(facts)) => answer::html(super::page::render(&facts)),

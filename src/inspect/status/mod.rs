@@ -1,20 +1,20 @@
 //! What the status page shows, from one look into the manifest.
 
-mod alerts;
 mod timeline;
 mod verdict;
 mod views;
 
 use std::time::Duration;
 
+use super::health::{self, Check, HealthFacts, Period};
 use super::slo::{Requests, SloFacts};
 use crate::config::Settings;
 use crate::error::Result;
-use crate::manifest::{Invalidation, MinuteCount, Query, TopMiss, Totals, ViewSummary, ViewVersion};
+use crate::manifest::{Invalidation, Manifest, MinuteCount, Query, TopMiss, Totals, ViewSummary, ViewVersion};
 use crate::model::Timestamp;
 use crate::slo::{Counts, Series};
+use crate::store::CacheDir;
 
-pub use alerts::{AlertLevel, AlertState};
 pub use timeline::{Bin, BudgetPoint};
 pub use verdict::Verdict;
 pub use views::{ViewStatus, WorstMiss};
@@ -52,8 +52,8 @@ pub struct StatusFacts {
     pub disk: DiskStatus,
     /// The latest invalidations, the newest first.
     pub invalidations: Vec<Invalidation>,
-    /// Conditions of the alerts, as far as the manifest knows them.
-    pub alerts: Vec<AlertState>,
+    /// The daily checks, the conditions of the alerts among them.
+    pub checks: Vec<Check>,
 }
 
 /// How full the disk is.
@@ -74,12 +74,16 @@ pub struct DiskStatus {
 }
 
 impl StatusFacts {
-    /// Gathers them. `free_bytes` is what the disk of the cache has left.
+    /// Gathers them.
     ///
     /// # Errors
-    /// Those of the manifest.
-    pub fn read(query: &Query<'_>, settings: &Settings, now: Timestamp, free_bytes: u64) -> Result<Self> {
-        Ok(Self::new(Answers::ask(query, now)?, settings, now, free_bytes))
+    /// Those of the manifest, and of a disk that does not say how full it is.
+    pub fn gather(dir: &CacheDir, manifest: &Manifest, settings: &Settings, now: Timestamp) -> Result<Self> {
+        let answers = manifest.read(|query| Answers::ask(query, now))?;
+        let mut facts = Self::new(answers, settings, now, dir.free_bytes()?);
+        facts.checks = health::checks(&HealthFacts::gather(dir, manifest, settings, now));
+        facts.checks.retain(|check| check.period == Period::Daily);
+        Ok(facts)
     }
 
     fn new(answers: Answers, settings: &Settings, now: Timestamp, free_bytes: u64) -> Self {
@@ -100,7 +104,7 @@ impl StatusFacts {
             verdict: Verdict::of(&slo),
             burn_down: timeline::burn_down(&series, &settings.slo, now),
             day: timeline::day(&series, now),
-            alerts: alerts::alerts(&slo, &disk, |window| series.sum(now, window)),
+            checks: Vec::new(),
             views: views::views(&answers, now),
             disk,
             invalidations: answers.invalidations,

@@ -20,8 +20,8 @@ pub struct ViewStatus {
     pub blocks: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// Up to when the values of the version that was served last are known; `None` without blocks.
-    pub known_until: Option<Timestamp>,
+    /// The event time of the newest row of the version that was served last; `None` without rows.
+    pub newest: Option<Timestamp>,
     /// Why blocks were computed in the last 24 hours, and how many, the most frequent reason first.
     pub reasons: Vec<(MissReason, u64)>,
     /// What was computed most often in the last 24 hours.
@@ -60,7 +60,7 @@ pub(super) fn views(answers: &Answers, now: Timestamp) -> Vec<ViewStatus> {
                 counts: counts.get(view).copied().unwrap_or_default(),
                 blocks: summaries().map(|summary| summary.totals.blocks).sum(),
                 bytes: summaries().map(|summary| summary.totals.bytes).sum(),
-                known_until: known_until(answers, view),
+                newest: newest(answers, view),
                 reasons: reasons(answers, view),
                 worst: worst(answers, view),
             }
@@ -82,13 +82,13 @@ fn counts<'a>(answers: &'a Answers, now: Timestamp) -> BTreeMap<&'a ViewName, Co
     counts
 }
 
-/// Blocks of versions that are served no longer say nothing about freshness.
-fn known_until(answers: &Answers, view: &ViewName) -> Option<Timestamp> {
+/// The event time of the newest row. Versions that are served no longer say nothing about freshness.
+fn newest(answers: &Answers, view: &ViewName) -> Option<Timestamp> {
     let versions = answers.versions.iter().filter(|version| version.view == *view);
     let current = versions.max_by_key(|version| version.last_seen).map(|version| version.fingerprint);
     let of_view = || answers.summaries.iter().filter(|summary| summary.view == *view);
     let of_current = of_view().find(|summary| Some(summary.fingerprint) == current);
-    of_current.map(|summary| summary.known_until).or_else(|| of_view().map(|summary| summary.known_until).max())
+    of_current.map_or_else(|| of_view().map(|summary| summary.newest).max().flatten(), |summary| summary.newest)
 }
 
 fn reasons(answers: &Answers, view: &ViewName) -> Vec<(MissReason, u64)> {
@@ -130,7 +130,7 @@ mod tests {
             last_start: known_until,
             known_until,
             last_used: known_until,
-            newest: None,
+            newest: Some(known_until),
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
         let mut answers = answers(Vec::new());
         let (old, new) = (Timestamp::from_secs(900), Timestamp::from_secs(500));
         answers.summaries = vec![summary(b"old", old), summary(b"new", new)];
-        assert_eq!(views(&answers, NOW)[0].known_until, Some(old), "nobody said which is served");
+        assert_eq!(views(&answers, NOW)[0].newest, Some(old), "nobody said which is served");
         let seen = |version: &[u8], secs| ViewVersion {
             view: name("v"),
             fingerprint: Fingerprint::of(version),
@@ -167,7 +167,7 @@ mod tests {
         };
         answers.versions = vec![seen(b"old", 10), seen(b"new", 20)];
         let view = &views(&answers, NOW)[0];
-        assert_eq!((view.known_until, view.blocks, view.bytes), (Some(new), 4, 200));
+        assert_eq!((view.newest, view.blocks, view.bytes), (Some(new), 4, 200));
     }
 
     #[test]

@@ -26,10 +26,10 @@ pub(super) fn headline(facts: &StatusFacts) -> Markup {
             h1 { (words) }
             p {
                 @for sentence in sentences(facts) { (words::together(&sentence)) " " }
-                @match super::upkeep::holding(facts) {
+                @match super::upkeep::failing(facts) {
                     0 => {},
-                    1 => { a href="#alerts" { "The condition of one alert holds" } "." },
-                    more => { a href="#alerts" { "The conditions of " (more) " alerts hold" } "." },
+                    1 => { a href="#checks" { "One check did not pass" } "." },
+                    more => { a href="#checks" { (more) " checks did not pass" } "." },
                 }
             }
             @if facts.verdict != Verdict::NoData { (figures(facts)) }

@@ -6,7 +6,7 @@
 //! | `budget` | ratios, burn rates and how the budget went |
 //! | `requests` | the last day by outcome |
 //! | `views` | one line per view |
-//! | `upkeep` | disk, invalidations, alerts |
+//! | `upkeep` | disk, invalidations, checks |
 //! | `chart`, `times`, `words` | facts as pictures and as words |
 //!
 //! Every text passes through maud, which escapes it, or is a number. The alternative, a template with a
@@ -50,7 +50,7 @@ pub fn render(facts: &StatusFacts) -> String {
             (views::views(facts))
             (upkeep::disk(facts))
             (upkeep::invalidations(facts))
-            (upkeep::alerts(facts))
+            (upkeep::checks(facts))
         }
         (foot(facts))
     };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::config::Settings;
+use crate::inspect::health::{Check, Fix, Level, Period};
 use crate::inspect::{StatusFacts, ViewStatus, WorstMiss};
 use crate::manifest::Invalidation;
 use crate::model::{EntityKey, MissReason, Outcome, Timestamp, ViewName};
@@ -49,6 +50,24 @@ fn minute(ago: i64) -> i64 {
     now().as_ns() / 60_000_000_000 - ago
 }
 
+/// One check that passed and is an alert's, one that failed and has a fix.
+fn two_checks() -> Vec<Check> {
+    let check = |name, level, alert, fix| Check {
+        name,
+        period: Period::Daily,
+        level,
+        figure: NASTY.to_owned(),
+        limit: "at least 95 %".to_owned(),
+        fix,
+        alert,
+    };
+    let fix = Fix { advice: "see why".to_owned(), command: Some("doctor --weekly".to_owned()) };
+    vec![
+        check("Hit ratio", Level::Pass, Some("FeatureStoreHitRatioLow"), None),
+        check("Quarantine", Level::Fail, None, Some(fix)),
+    ]
+}
+
 fn with_views(mut facts: StatusFacts, views: usize) -> StatusFacts {
     let entity = EntityKey::new([("symbol", NASTY)]).unwrap();
     let long = EntityKey::new([("symbol", "W".repeat(300))]).unwrap();
@@ -58,13 +77,14 @@ fn with_views(mut facts: StatusFacts, views: usize) -> StatusFacts {
             counts: [(Outcome::Hit, 10_000), (Outcome::Miss, 60)].into_iter().collect(),
             blocks: 4000,
             bytes: 1_234_567_890,
-            known_until: Some(facts.now.saturating_sub(Duration::from_secs(90))),
+            newest: Some(facts.now.saturating_sub(Duration::from_secs(90))),
             reasons: vec![(MissReason::Tail, 40), (MissReason::Absent, 20)],
             worst: [&entity, &long, &entity]
                 .map(|entity| WorstMiss { entity: entity.clone(), reason: MissReason::Tail, blocks: 13 })
                 .into(),
         })
         .collect();
+    facts.checks = two_checks();
     facts.invalidations = (0..12)
         .map(|n| Invalidation {
             at: facts.now.saturating_sub(Duration::from_secs(n * 5000)),

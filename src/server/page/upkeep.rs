@@ -1,4 +1,4 @@
-//! The disk, what was invalidated, and which alerts' conditions hold.
+//! The disk, what was invalidated, and the checks.
 
 use maud::{Markup, html};
 
@@ -6,7 +6,8 @@ use super::Tone;
 use super::chart::bar;
 use super::views::name;
 use super::words::{ago, foreign, instant, part, together};
-use crate::inspect::{AlertLevel, AlertState, StatusFacts, quantity};
+use crate::inspect::health::{Check, Level};
+use crate::inspect::{StatusFacts, quantity};
 use crate::manifest::Invalidation;
 use crate::model::Timestamp;
 
@@ -113,43 +114,57 @@ fn range(invalidation: &Invalidation) -> String {
     }
 }
 
-/// The conditions of the alerts.
-pub(super) fn alerts(facts: &StatusFacts) -> Markup {
-    let holding = holding(facts);
+/// The daily checks, the conditions of the alerts among them.
+pub(super) fn checks(facts: &StatusFacts) -> Markup {
     html! {
-        section aria-labelledby="alerts" {
-            h2 id="alerts" {
-                "Alerts "
-                span.muted { (quantity::count(holding)) " of " (quantity::count(facts.alerts.len() as u64)) " conditions hold" }
+        section aria-labelledby="checks" {
+            h2 id="checks" {
+                "Checks "
+                span.muted { (quantity::count(failing(facts))) " of " (quantity::count(facts.checks.len() as u64)) " did not pass" }
             }
             ul.alerts {
-                @for alert in &facts.alerts { (condition(alert)) }
+                @for check in worst_first(facts) { (line(check)) }
             }
             p.note {
-                "As the manifest has it; Prometheus decides how long a condition has to hold, and watches more than these. "
-                code { "larder explain NAME" } " says which views, entities and changes spent the budget."
+                "What " code { "larder doctor" } " says, as the manifest has it. A check with a link has the condition of an "
+                "alert; Prometheus decides how long it has to hold. " code { "larder explain NAME" }
+                " says which views, entities and changes spent the budget."
             }
         }
     }
 }
 
-/// How many conditions hold.
-pub(super) fn holding(facts: &StatusFacts) -> u64 {
-    facts.alerts.iter().filter(|alert| alert.level >= AlertLevel::Warning).count() as u64
+/// How many checks did not pass.
+pub(super) fn failing(facts: &StatusFacts) -> u64 {
+    facts.checks.iter().filter(|check| check.level > Level::Pass).count() as u64
 }
 
-fn condition(alert: &AlertState) -> Markup {
-    let (word, tone) = match alert.level {
-        AlertLevel::Good => ("quiet", Tone::Good),
-        AlertLevel::Unknown => ("no data", Tone::Plain),
-        AlertLevel::Warning => ("holds", Tone::Warning),
-        AlertLevel::Critical => ("holds, act now", Tone::Bad),
+fn worst_first(facts: &StatusFacts) -> Vec<&Check> {
+    let mut checks: Vec<_> = facts.checks.iter().collect();
+    checks.sort_by_key(|check| std::cmp::Reverse(check.level));
+    checks
+}
+
+fn line(check: &Check) -> Markup {
+    let (word, tone) = match check.level {
+        Level::Pass => ("pass", Tone::Good),
+        Level::Warn => ("look", Tone::Warning),
+        Level::Fail => ("act now", Tone::Bad),
     };
     html! {
         li {
             span.pill.(tone.class()) { (word) }
-            a href={ (RUNBOOK) "#" (alert.name.to_lowercase()) } rel="noreferrer" { (alert.name) }
-            span { (together(&foreign(&alert.text))) }
+            @match check.alert {
+                Some(alert) => a href={ (RUNBOOK) "#" (alert.to_lowercase()) } rel="noreferrer" { (check.name) },
+                None => span { (check.name) },
+            }
+            span {
+                (together(&foreign(&check.figure))) "; " (together(&check.limit))
+                @if let Some(fix) = &check.fix {
+                    " — " (foreign(&fix.advice))
+                    @if let Some(command) = &fix.command { ": " code { "larder " (foreign(command)) } }
+                }
+            }
         }
     }
 }
@@ -175,9 +190,11 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_links_to_its_section_of_the_runbook() {
-        let page = alerts(&facts(1)).into_string();
+    fn a_check_that_is_an_alert_links_to_its_section_of_the_runbook() {
+        let page = checks(&facts(1)).into_string();
         assert!(page.contains("docs/runbook.md#featurestorehitratiolow\""), "{page}");
+        let [bad, good] = [page.find("act now"), page.find("pass<")];
+        assert!(bad.is_some() && bad < good, "the worst comes first: {page}");
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn row(view: &ViewStatus, all_bad: u64, objective: f64, now: Timestamp) -> Marku
             }
             td.number role="cell" data-label="Blocks" { (quantity::count(view.blocks)) }
             td.number role="cell" data-label="Size" { (quantity::bytes(view.bytes)) }
-            td.time role="cell" data-label="Known until" { (known_until(view, now)) }
+            td.time role="cell" data-label="Newest row" { (newest(view, now)) }
             td.wide role="cell" data-label="Why computed" { (why(view)) }
         }
     }
@@ -75,11 +75,11 @@ pub(super) fn name(view: &ViewName) -> Markup {
     }
 }
 
-fn known_until(view: &ViewStatus, now: Timestamp) -> Markup {
+fn newest(view: &ViewStatus, now: Timestamp) -> Markup {
     html! {
-        @match view.known_until {
+        @match view.newest {
             Some(at) => time datetime=(at) title=(instant(at)) { (ago(now, at)) },
-            None => span.muted { "no blocks" },
+            None => span.muted { "no rows" },
         }
     }
 }
@@ -123,9 +123,9 @@ mod tests {
     #[test]
     fn a_view_from_a_clock_that_was_ahead_lies_ahead() {
         let mut facts = facts(1);
-        facts.views[0].known_until = Some(facts.now.saturating_add(std::time::Duration::from_secs(7200)));
+        facts.views[0].newest = Some(facts.now.saturating_add(std::time::Duration::from_secs(7200)));
         assert!(views(&facts).into_string().contains(">in 2 h<"));
-        facts.views[0].known_until = None;
+        facts.views[0].newest = None;
         assert!(views(&facts).into_string().contains("no blocks"));
     }
 }
