@@ -55,7 +55,11 @@ impl Core {
         // After the file: a crash in between leaves a file that the manifest does not know, never a row without its file.
         self.journal_view_once(view);
         // The row is ordered by when the file came, the file says how old its oldest values are.
-        let row = BlockRow { created: self.now(), ..BlockRow::new(&meta, &block_path(&block.id), bytes.len() as u64) };
+        let row = BlockRow {
+            created: self.now(),
+            newest: block.newest(),
+            ..BlockRow::new(&meta, &block_path(&block.id), bytes.len() as u64)
+        };
         self.journal(&[Record::Published { block: row, stats: block::column_stats(&block.batch) }]);
         Ok(Kept::Published)
     }

@@ -1,9 +1,12 @@
 //! The thread that does what need not be done while somebody waits.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use super::core::{Core, block_ref};
 use crate::manifest::Record;
@@ -259,14 +262,23 @@ impl Core {
 fn seen(at: Timestamp, view: &FeatureView) -> Record {
     let features: Vec<_> = view.features().iter().map(|feature| feature.name().as_str()).collect();
     let keys: Vec<_> = view.join_keys().iter().map(|key| key.name.as_str()).collect();
-    let definition = serde_json::json!({
-        "join_keys": keys, "features": features, "span": view.span(), "version": view.version(),
-        "lookback_seconds": view.lookback().as_secs_f64(),
-    });
+    let ttl = view.ttl().map(|ttl| ("ttl_seconds", json!(ttl.as_secs_f64())));
+    let parameters = (!view.parameters().is_empty()).then(|| ("parameters", json!(view.parameters())));
+    let definition: BTreeMap<&str, serde_json::Value> = [
+        ("join_keys", json!(keys)),
+        ("features", json!(features)),
+        ("span", json!(view.span())),
+        ("version", json!(view.version())),
+        ("lookback_seconds", json!(view.lookback().as_secs_f64())),
+    ]
+    .into_iter()
+    .chain(ttl)
+    .chain(parameters)
+    .collect();
     Record::ViewSeen {
         at,
         view: view.name().clone(),
         fingerprint: view.fingerprint(),
-        definition: definition.to_string(),
+        definition: json!(definition).to_string(),
     }
 }

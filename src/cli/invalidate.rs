@@ -205,6 +205,7 @@ mod tests {
             file: String::new(),
             last_used: at,
             uses: 0,
+            newest: None,
         }
     }
 

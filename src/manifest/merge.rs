@@ -52,6 +52,29 @@ INSERT INTO column_stats SELECT s.* EXCLUDE (seq) FROM staged_stats s SEMI JOIN 
 INSERT INTO removals SELECT r.* EXCLUDE (seq, at_ns) FROM staged_removed r SEMI JOIN latest l USING (seq);
 ";
 
+/// What was removed, and how much of it within an hour of its publication. Runs before the blocks are
+/// merged: afterwards nobody knows when a removed one was published. What is not known to have been
+/// there is not counted, so a removal that two processes tell of counts once.
+const REMOVALS: &str = "
+MERGE INTO removals_per_minute t
+USING (
+    SELECT make_timestamp((at_ns // 60000000000) * 60000000) AS minute, view, entity, reason, count(*) AS blocks,
+           count(*) FILTER (at_ns::HUGEINT - published < 3600000000000) AS young
+    FROM (
+        SELECT view, fingerprint, entity, start_ts, r.at_ns, r.reason, max(epoch_ns(p.created)) AS published
+        FROM (SELECT view, fingerprint, entity, start_ts, max(at_ns) AS at_ns, arg_max(reason, at_ns) AS reason
+              FROM staged_removed GROUP BY ALL) r
+        JOIN (SELECT view, fingerprint, entity, start_ts, created FROM manifest
+              UNION ALL SELECT view, fingerprint, entity, start_ts, created FROM staged_published) p
+            USING (view, fingerprint, entity, start_ts)
+        WHERE epoch_ns(p.created) <= r.at_ns
+        GROUP BY ALL)
+    GROUP BY ALL) s
+ON t.minute = s.minute AND t.view = s.view AND t.entity = s.entity AND t.reason = s.reason
+WHEN MATCHED THEN UPDATE SET blocks = t.blocks + s.blocks, young = t.young + s.young
+WHEN NOT MATCHED THEN INSERT VALUES (s.minute, s.view, s.entity, s.reason, s.blocks, s.young);
+";
+
 /// Uses of blocks that are not there count for nothing.
 const USED: &str = "
 UPDATE manifest SET
@@ -106,6 +129,9 @@ const REMOVAL_DAYS: u64 = 2;
 
 /// Merges everything that was staged. Runs inside the caller's transaction.
 pub(super) fn merge(database: &Database<'_>, staged: &Sheets, now: Timestamp) -> Result<()> {
+    if staged.removed.rows() > 0 {
+        database.run("counting removals", REMOVALS)?;
+    }
     if staged.published.rows() + staged.removed.rows() > 0 {
         database.run("ordering events", LATEST)?;
         database.run("merging blocks", BLOCKS)?;
@@ -131,6 +157,7 @@ fn prune(database: &Database<'_>, now: Timestamp) -> Result<()> {
     let steps = [
         ("DELETE FROM requests_per_minute WHERE minute < make_timestamp(?)", minute * 60_000_000),
         ("DELETE FROM misses WHERE minute < make_timestamp(?)", minute * 60_000_000),
+        ("DELETE FROM removals_per_minute WHERE minute < make_timestamp(?)", minute * 60_000_000),
         ("DELETE FROM invalidations WHERE invalidated_at < make_timestamp_ns(?)", nanos(ago(HISTORY_DAYS))),
         ("DELETE FROM removals WHERE removed_at < make_timestamp_ns(?)", nanos(ago(REMOVAL_DAYS))),
     ];

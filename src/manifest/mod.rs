@@ -34,7 +34,8 @@ pub use fold::FoldReport;
 pub use handle::Manifest;
 pub use journal::Journal;
 pub use query::{
-    BlockFilter, Coverage, Hole, MinuteCount, OutcomeCount, Query, TopMiss, Totals, ViewSummary, ViewVersion,
+    BlockFilter, Coverage, Hole, MinuteCount, MinuteMisses, MinuteRemovals, OutcomeCount, Page, Query, TopMiss, Totals,
+    ViewSummary, ViewVersion,
 };
 pub use rebuild::Rebuilt;
 pub use record::{BlockRef, BlockRow, Invalidation, Record, RemovalReason};

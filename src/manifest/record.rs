@@ -137,10 +137,15 @@ pub struct BlockRow {
     pub last_used: Timestamp,
     /// How often it was served.
     pub uses: u64,
+    /// The event time of its last row; `None` without rows, or where nobody has looked yet.
+    #[serde(default)]
+    pub newest: Option<Timestamp>,
 }
 
 impl BlockRow {
     /// The row of a block whose file has this path, below the cache directory, and size.
+    ///
+    /// The description of a block does not say its newest event: whoever has decoded it adds that.
     pub fn new(meta: &BlockMeta, file: &Path, bytes: u64) -> Self {
         let id = &meta.id;
         Self {
@@ -158,6 +163,7 @@ impl BlockRow {
             file: file.to_string_lossy().into_owned(),
             last_used: meta.created,
             uses: 0,
+            newest: None,
         }
     }
 
@@ -292,5 +298,20 @@ mod exact {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         Cow::<'de, str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::testing::block;
+
+    #[test]
+    fn a_block_told_before_there_were_newest_events_is_read() {
+        let row = block("A", 1, 1);
+        let mut told = serde_json::to_value(&row).unwrap();
+        assert!(told.as_object_mut().unwrap().remove("newest").is_some());
+        let read: BlockRow = serde_json::from_value(told).unwrap();
+        assert_eq!(read, BlockRow { newest: None, ..row });
     }
 }

@@ -13,7 +13,7 @@ use super::failure::classify;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The version this code writes and the newest it understands.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Tables and views. Each statement may run again over a manifest that has them.
 const TABLES: &str = "
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS manifest (
     start_ts TIMESTAMP_NS NOT NULL, end_ts TIMESTAMP_NS NOT NULL, known_until TIMESTAMP_NS NOT NULL,
     rows BIGINT NOT NULL, bytes BIGINT NOT NULL, created TIMESTAMP_NS NOT NULL, compute_ms DOUBLE NOT NULL,
     input_version VARCHAR, file VARCHAR NOT NULL, last_used TIMESTAMP_NS NOT NULL, uses BIGINT NOT NULL,
-    state VARCHAR NOT NULL);
+    state VARCHAR NOT NULL, newest_ts TIMESTAMP_NS);
 CREATE TABLE IF NOT EXISTS column_stats (
     view VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL, entity VARCHAR NOT NULL, start_ts TIMESTAMP_NS NOT NULL,
     column_name VARCHAR NOT NULL, count BIGINT NOT NULL, nulls BIGINT NOT NULL, nan BIGINT NOT NULL,
@@ -32,6 +32,9 @@ CREATE TABLE IF NOT EXISTS column_stats (
 CREATE TABLE IF NOT EXISTS removals (
     view VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL, entity VARCHAR NOT NULL, start_ts TIMESTAMP_NS NOT NULL,
     removed_at TIMESTAMP_NS NOT NULL, reason VARCHAR NOT NULL);
+CREATE TABLE IF NOT EXISTS removals_per_minute (
+    minute TIMESTAMP NOT NULL, view VARCHAR NOT NULL, entity VARCHAR NOT NULL, reason VARCHAR NOT NULL,
+    blocks BIGINT NOT NULL, young BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS requests_per_minute (
     minute TIMESTAMP NOT NULL, view VARCHAR NOT NULL, outcome VARCHAR NOT NULL, count BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS misses (
@@ -53,22 +56,35 @@ CREATE VIEW IF NOT EXISTS size_per_view AS
     FROM manifest GROUP BY ALL ORDER BY ALL;
 ";
 
+/// What each version added to the one before it; the first entry makes version 2 of version 1.
+///
+/// `newest_ts` says how old the newest value of a view is, `removals_per_minute` what was removed, for
+/// 40 days: `removals` only orders events, and forgets a block that is published again.
+const MIGRATIONS: [&str; 1] = ["
+ALTER TABLE manifest ADD COLUMN newest_ts TIMESTAMP_NS;
+CREATE TABLE removals_per_minute (
+    minute TIMESTAMP NOT NULL, view VARCHAR NOT NULL, entity VARCHAR NOT NULL, reason VARCHAR NOT NULL,
+    blocks BIGINT NOT NULL, young BIGINT NOT NULL);
+"];
+
 /// Nothing, with every column of every table.
 ///
 /// One statement that only has to be bound takes a millisecond. DuckDB's catalogue functions and
 /// `information_schema` would say the same in twenty, which is more than all the rest of opening.
 const EVERY_COLUMN: &str = "
-SELECT * FROM meta, journals, manifest, column_stats, removals, requests_per_minute, misses, invalidations, views
+SELECT * FROM meta, journals, manifest, column_stats, removals, removals_per_minute, requests_per_minute, misses,
+              invalidations, views
 LIMIT 0";
 
-/// Makes the tables where there are none, and says in `meta` that a rebuild is due.
+/// Makes the tables where there are none or brings older ones up to date, and says in `meta` that a
+/// rebuild is due then.
 ///
 /// # Errors
 /// `Unavailable` where a newer version wrote them, and nothing is changed then; `Corrupt` where they
 /// are not ours.
 pub(super) fn prepare(connection: &Connection, path: &Path) -> Result<()> {
     match connection.query_row(VALUE, ["schema_version"], |row| row.get::<_, Option<String>>(0)) {
-        Ok(version) => check_version(path, version.as_deref())?,
+        Ok(version) => migrate(connection, path, check_version(path, version.as_deref())?)?,
         Err(error) if is_missing(&error) => begin(connection, path)?,
         Err(error) => return Err(classify(path, "reading the schema version", error)),
     }
@@ -82,6 +98,33 @@ fn begin(connection: &Connection, path: &Path) -> Result<()> {
     set(connection, path, "schema_version", &VERSION.to_string())?;
     set(connection, path, NEEDS_REBUILD, "true")?;
     connection.execute_batch("COMMIT").map_err(failed)
+}
+
+/// Brings the tables of version `from` up to date in one transaction. History stays as it is; what
+/// blocks have in addition is read from their files, so a rebuild is due.
+fn migrate(connection: &Connection, path: &Path, from: i64) -> Result<()> {
+    let steps = MIGRATIONS.iter().skip(usize::try_from(from - 1).unwrap_or_default());
+    if steps.len() == 0 {
+        return Ok(());
+    }
+    let failed = |error: duckdb::Error| match &error {
+        missing if is_missing(missing) => {
+            not_ours(path, &format!("its tables are not those of version {from} ({error})"))
+        }
+        _ => classify(path, "bringing the tables up to date", error),
+    };
+    let migrated = (|| {
+        connection.execute_batch("BEGIN").map_err(failed)?;
+        steps.into_iter().try_for_each(|sql| connection.execute_batch(sql)).map_err(failed)?;
+        set(connection, path, "schema_version", &VERSION.to_string())?;
+        set(connection, path, NEEDS_REBUILD, "true")?;
+        connection.execute_batch("COMMIT").map_err(failed)
+    })();
+    if migrated.is_err() {
+        // Fails where the commit itself failed and the transaction is over; nothing is open either way.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+    migrated
 }
 
 /// The key of `meta` that says that block files may exist of which this manifest does not know.
@@ -104,10 +147,11 @@ pub(super) fn set(connection: &Connection, path: &Path, key: &str, value: &str) 
         .map_err(|error| classify(path, "writing meta", error))
 }
 
-fn check_version(path: &Path, stored: Option<&str>) -> Result<()> {
+/// The stored version, where this code understands it.
+fn check_version(path: &Path, stored: Option<&str>) -> Result<i64> {
     let file = path.display();
     match stored.and_then(|version| version.parse::<i64>().ok()) {
-        Some(VERSION) => Ok(()),
+        Some(known @ 1..=VERSION) => Ok(known),
         Some(newer) if newer > VERSION => Err(Error::new(
             ErrorKind::Unavailable,
             format!(

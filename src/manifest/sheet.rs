@@ -20,6 +20,7 @@ pub(super) enum Cell<'a> {
     Text(Option<&'a str>),
     Float(Option<f64>),
     Time(Timestamp),
+    MaybeTime(Option<Timestamp>),
     /// Whole minutes since the epoch, for a `TIMESTAMP`.
     Minute(i64),
 }
@@ -49,7 +50,7 @@ impl Column {
             Cell::Integer(_) => Self::Integer(Int64Builder::new()),
             Cell::Text(_) => Self::Text(StringBuilder::new()),
             Cell::Float(_) => Self::Float(Float64Builder::new()),
-            Cell::Time(_) => Self::Time(TimestampNanosecondBuilder::new()),
+            Cell::Time(_) | Cell::MaybeTime(_) => Self::Time(TimestampNanosecondBuilder::new()),
             Cell::Minute(_) => Self::Minute(TimestampMicrosecondBuilder::new()),
         }
     }
@@ -61,6 +62,7 @@ impl Column {
             (Self::Text(column), Cell::Text(value)) => column.append_option(*value),
             (Self::Float(column), Cell::Float(value)) => column.append_option(*value),
             (Self::Time(column), Cell::Time(at)) => column.append_value(at.as_ns()),
+            (Self::Time(column), Cell::MaybeTime(at)) => column.append_option(at.map(Timestamp::as_ns)),
             (Self::Minute(column), Cell::Minute(minute)) => column.append_value(minute_micros(*minute)),
             _ => {}
         }

@@ -167,6 +167,7 @@ impl<'a> Stage<'a> {
             Cell::Time(block.last_used),
             Cell::count(block.uses),
             Cell::text(if block.is_complete() { "complete" } else { "tail" }),
+            Cell::MaybeTime(block.newest),
         ];
         self.sheets.published.push(self.database, row)?;
         for column in stats {

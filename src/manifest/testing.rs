@@ -40,6 +40,7 @@ pub(super) fn block(name: &str, day: i64, created: i64) -> BlockRow {
         file: format!("blocks/view=v/fp=x/symbol={name}/{day}.parquet"),
         last_used: at(created),
         uses: 0,
+        newest: Some(at((day + 1) * DAY - 1)),
     }
 }
 

@@ -35,6 +35,16 @@ impl FeatureBlock {
     pub fn event_times(&self) -> &[i64] {
         event_times(&self.batch)
     }
+
+    /// The event time of its last row.
+    pub fn newest(&self) -> Option<Timestamp> {
+        newest_event(&self.batch)
+    }
+}
+
+/// The event time of the last row of a batch that is in order of event time.
+pub(crate) fn newest_event(batch: &RecordBatch) -> Option<Timestamp> {
+    event_times(batch).last().copied().map(Timestamp::from_ns)
 }
 
 /// The event times of a batch whose first column they are; empty where it is none.

@@ -13,6 +13,7 @@ mod time;
 mod view;
 mod view_builder;
 
+pub(crate) use block::newest_event;
 pub use block::{FeatureBlock, event_times};
 pub use data_type::type_name;
 pub use entity::{EntityKey, KeyType, KeyValue};

@@ -1,5 +1,6 @@
 //! Feature views: named, versioned groups of features of one entity.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,6 +89,11 @@ impl FeatureView {
     /// The version its author gave it. Default: `"1"`.
     pub fn version(&self) -> &str {
         &self.0.definition.version
+    }
+
+    /// The parameters of its computation, by name.
+    pub fn parameters(&self) -> &BTreeMap<String, String> {
+        &self.0.definition.parameters
     }
 
     /// How long after an event its row may still arrive. Default: 60 s.

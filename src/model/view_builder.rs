@@ -30,7 +30,7 @@ pub struct FeatureViewBuilder {
     pub(super) lookback: Duration,
     pub(super) ttl: Option<Duration>,
     pub(super) version: String,
-    parameters: BTreeMap<String, String>,
+    pub(super) parameters: BTreeMap<String, String>,
     pub(super) lateness: Duration,
     pub(super) max_age: Option<Duration>,
     pub(super) stale_while_revalidate: Duration,

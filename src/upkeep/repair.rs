@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::Progress;
-use super::scan::{Scanned, judge, scan, stats};
+use super::scan::{Scanned, contents, judge, scan};
 use crate::block::ColumnStats;
 use crate::error::Result;
 use crate::manifest::{BlockRow, Manifest, Rebuilt};
@@ -96,6 +96,9 @@ fn replace(
     sound: Vec<(BlockRow, FoundFile)>,
 ) -> Result<Rebuilt> {
     // One block's statistics at a time: those of a million blocks would not fit into memory.
-    let rows = sound.into_iter().map(|(row, file)| -> (BlockRow, Vec<ColumnStats>) { (row, stats(dir, &file.path)) });
+    let rows = sound.into_iter().map(|(row, file)| -> (BlockRow, Vec<ColumnStats>) {
+        let (stats, newest) = contents(dir, &file.path);
+        (BlockRow { newest, ..row }, stats)
+    });
     manifest.rebuild(began, rows)
 }

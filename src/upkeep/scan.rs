@@ -5,6 +5,7 @@ use std::path::Path;
 use bytes::Bytes;
 
 use crate::block::{self, BlockMeta, ColumnStats};
+use crate::model::{Timestamp, newest_event};
 use crate::store::{CacheDir, block_path, identity_of};
 
 /// What a file turned out to be.
@@ -50,11 +51,11 @@ pub fn judge(path: &Path, bytes: &Bytes) -> Scanned {
     }
 }
 
-/// The statistics of a block's columns; none where it cannot be decoded.
-pub fn stats(dir: &CacheDir, path: &Path) -> Vec<ColumnStats> {
+/// The statistics of a block's columns and its newest event time; none where it cannot be decoded.
+pub fn contents(dir: &CacheDir, path: &Path) -> (Vec<ColumnStats>, Option<Timestamp>) {
     let decoded = dir.read_path(path).ok().flatten().and_then(|bytes| {
         let schema = block::describe(&bytes).ok()?.schema;
         block::decode(bytes, &schema).ok()
     });
-    decoded.map_or_else(Vec::new, |decoded| block::column_stats(&decoded.batch))
+    decoded.map_or_else(Default::default, |decoded| (block::column_stats(&decoded.batch), newest_event(&decoded.batch)))
 }

@@ -159,6 +159,7 @@ mod tests {
             file: String::new(),
             last_used: used,
             uses,
+            newest: None,
         }
     }
 

@@ -21,6 +21,8 @@ mod cli;
 #[cfg(feature = "cli")]
 mod cli_demo;
 #[cfg(feature = "cli")]
+mod cli_health;
+#[cfg(feature = "cli")]
 mod cli_upkeep;
 #[cfg(feature = "cli")]
 mod cli_usage;

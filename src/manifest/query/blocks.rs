@@ -21,20 +21,34 @@ pub struct BlockFilter {
     pub view: Option<ViewName>,
     /// Only of this version.
     pub fingerprint: Option<Fingerprint>,
-    /// Only of this entity.
-    pub entity: Option<EntityKey>,
+    /// Only of these entities; of all where there are none.
+    pub entities: Vec<EntityKey>,
     /// Only such as share an instant with this range.
     pub range: Option<TimeRange>,
 }
 
-const BLOCKS: &str = "
+/// A part of the blocks in the order of view, entity, start and version. Blocks that come or go
+/// between two pages shift those behind them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// How many blocks to leave out.
+    pub after: u64,
+    /// How many to return at most.
+    pub limit: u64,
+}
+
+const COLUMNS: &str = "
 SELECT view, fingerprint, entity, start_ts, end_ts, known_until, rows, bytes, created, compute_ms, input_version,
-       file, last_used, uses
+       file, last_used, uses, newest_ts";
+
+const WHERE: &str = "
 FROM manifest
 WHERE ($1::VARCHAR IS NULL OR view = $1) AND ($2::VARCHAR IS NULL OR fingerprint = $2)
-    AND ($3::VARCHAR IS NULL OR entity = $3)
+    AND ($3::VARCHAR IS NULL OR list_contains(string_split($3, chr(10)), entity))
     AND ($4::BIGINT IS NULL OR end_ts > make_timestamp_ns($4))
     AND ($5::BIGINT IS NULL OR start_ts < make_timestamp_ns($5))";
+
+const ENTITIES: &str = "SELECT DISTINCT entity FROM manifest WHERE ?::VARCHAR IS NULL OR view = ? ORDER BY entity";
 
 impl Query<'_> {
     /// The blocks, in no particular order.
@@ -55,14 +69,64 @@ impl Query<'_> {
     /// # Errors
     /// As of [`totals`](Self::totals), and what `each` returns.
     pub fn for_each_block(&self, filter: &BlockFilter, mut each: impl FnMut(BlockRow) -> Result<()>) -> Result<()> {
+        self.select(&format!("{COLUMNS}{WHERE}"), filter, None, &mut each)
+    }
+
+    /// One page of the blocks, and how many there are on all pages.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn blocks_page(&self, filter: &BlockFilter, page: Page) -> Result<(u64, Vec<BlockRow>)> {
+        let (entities, parts) = (entity_lines(filter)?, Parts::of(filter));
+        let total = self.rows(
+            "counting blocks",
+            &format!("SELECT count(*){WHERE}"),
+            params![parts.view, parts.fingerprint, entities, parts.start, parts.end],
+            |row| row.get(0),
+        )?;
+        let mut blocks = Vec::new();
+        let sql = format!("{COLUMNS}{WHERE} ORDER BY view, entity, start_ts, fingerprint LIMIT $6 OFFSET $7");
+        self.select(&sql, filter, Some(page), &mut |block| {
+            blocks.push(block);
+            Ok(())
+        })?;
+        Ok((total.first().copied().unwrap_or_default(), blocks))
+    }
+
+    /// The entities that have blocks, of one view or of all.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn entities(&self, view: Option<&ViewName>) -> Result<Vec<EntityKey>> {
+        let view = view.map(ViewName::as_str);
+        self.rows("listing entities", ENTITIES, params![view, view], |row| row.get(0))
+    }
+
+    fn select(
+        &self,
+        sql: &str,
+        filter: &BlockFilter,
+        page: Option<Page>,
+        each: &mut dyn FnMut(BlockRow) -> Result<()>,
+    ) -> Result<()> {
         let failed = |error| self.database.failed("reading blocks", error);
-        let fingerprint = filter.fingerprint.map(|fingerprint| fingerprint.to_string());
-        let entity = filter.entity.as_ref().map(entity_json).transpose()?;
-        let (start, end) = filter.range.map(|range| (nanos(range.start()), nanos(range.end()))).unzip();
-        let mut statement = self.database.connection().prepare(BLOCKS).map_err(failed)?;
-        let view = filter.view.as_ref().map(ViewName::as_str);
+        let (entities, parts) = (entity_lines(filter)?, Parts::of(filter));
+        let mut statement = self.database.connection().prepare(sql).map_err(failed)?;
         let mut names = Names::default();
-        for batch in statement.stream_arrow(params![view, fingerprint, entity, start, end]).map_err(failed)? {
+        let most = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let stream = match page {
+            None => statement.stream_arrow(params![parts.view, parts.fingerprint, entities, parts.start, parts.end]),
+            Some(page) => statement.stream_arrow(params![
+                parts.view,
+                parts.fingerprint,
+                entities,
+                parts.start,
+                parts.end,
+                most(page.limit),
+                most(page.after)
+            ]),
+        };
+        for batch in stream.map_err(failed)? {
             let batch = batch.map_err(failed)?;
             let columns =
                 Columns::of(&batch).ok_or_else(|| Error::internal("the manifest's columns have other types"))?;
@@ -77,6 +141,28 @@ impl Query<'_> {
         }
         Ok(())
     }
+}
+
+/// A filter as values of DuckDB.
+struct Parts<'a> {
+    view: Option<&'a str>,
+    fingerprint: Option<String>,
+    start: Option<i64>,
+    end: Option<i64>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(filter: &'a BlockFilter) -> Self {
+        let (start, end) = filter.range.map(|range| (nanos(range.start()), nanos(range.end()))).unzip();
+        let fingerprint = filter.fingerprint.map(|fingerprint| fingerprint.to_string());
+        Self { view: filter.view.as_ref().map(ViewName::as_str), fingerprint, start, end }
+    }
+}
+
+/// The entities of a filter, one a line: canonical JSON has no line breaks of its own.
+fn entity_lines(filter: &BlockFilter) -> Result<Option<String>> {
+    let texts: Vec<String> = filter.entities.iter().map(entity_json).collect::<Result<_>>()?;
+    Ok((!texts.is_empty()).then(|| texts.join("\n")))
 }
 
 /// Parsed texts that come again and again.
@@ -123,6 +209,7 @@ struct Columns<'a> {
     file: &'a StringArray,
     last_used: Times<'a>,
     uses: Counts<'a>,
+    newest: Times<'a>,
 }
 
 type Times<'a> = &'a PrimitiveArray<TimestampNanosecondType>;
@@ -147,6 +234,7 @@ impl<'a> Columns<'a> {
             file: text(next()?)?,
             last_used: primitive(next()?)?,
             uses: primitive(next()?)?,
+            newest: primitive(next()?)?,
         })
     }
 
@@ -169,6 +257,7 @@ impl<'a> Columns<'a> {
             file: self.file.value(row).to_owned(),
             last_used: time(self.last_used),
             uses: count(self.uses),
+            newest: self.newest.is_valid(row).then(|| time(self.newest)),
         })
     }
 }

@@ -1,8 +1,11 @@
 //! What happened.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use super::Query;
 use crate::error::Result;
-use crate::manifest::record::Invalidation;
+use crate::manifest::record::{Invalidation, RemovalReason};
 use crate::model::{EntityKey, Fingerprint, MissReason, Outcome, Timestamp, ViewName};
 
 /// Requests of one minute, view and outcome, of all processes together.
@@ -56,6 +59,54 @@ pub struct ViewVersion {
     /// When it was seen last.
     pub last_seen: Timestamp,
 }
+
+impl ViewVersion {
+    /// How long a value of it stays valid; `None` where its definition does not say.
+    pub fn ttl(&self) -> Option<Duration> {
+        let definition: serde_json::Value = serde_json::from_str(&self.definition).ok()?;
+        Duration::try_from_secs_f64(definition.get("ttl_seconds")?.as_f64()?).ok()
+    }
+}
+
+/// Blocks that were removed in one minute, view and entity for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MinuteRemovals {
+    /// Whole minutes since the epoch.
+    pub minute: i64,
+    /// The view.
+    pub view: ViewName,
+    /// The entity.
+    pub entity: EntityKey,
+    /// Why they were removed.
+    pub reason: RemovalReason,
+    /// How many.
+    pub blocks: u64,
+    /// How many of them within an hour of their publication.
+    pub young: u64,
+}
+
+/// Blocks that had to be computed in one minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MinuteMisses {
+    /// Whole minutes since the epoch.
+    pub minute: i64,
+    /// The view.
+    pub view: ViewName,
+    /// The entity.
+    pub entity: EntityKey,
+    /// Why they were not served from the cache.
+    pub reason: MissReason,
+    /// How many.
+    pub blocks: u64,
+}
+
+const REMOVALS: &str = "
+SELECT epoch_us(minute) // 60000000, view, entity, reason, sum(blocks)::UBIGINT, sum(young)::UBIGINT
+FROM removals_per_minute WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
+
+const MISSES: &str = "
+SELECT epoch_us(minute) // 60000000, view, entity, reason, sum(count)::UBIGINT FROM misses
+WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
 
 const MINUTES: &str = "
 SELECT epoch_us(minute) // 60000000, view, outcome, sum(count)::UBIGINT FROM requests_per_minute
@@ -122,6 +173,54 @@ impl Query<'_> {
                 blocks: row.get(6)?,
             })
         })
+    }
+
+    /// Removals per minute from the minute of `since` on, in order of time.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn removals_per_minute(&self, since: Timestamp) -> Result<Vec<MinuteRemovals>> {
+        self.rows("reading removals per minute", REMOVALS, [minute_of(since)], |row| {
+            Ok(MinuteRemovals {
+                minute: row.get(0)?,
+                view: row.get(1)?,
+                entity: row.get(2)?,
+                reason: row.get(3)?,
+                blocks: row.get(4)?,
+                young: row.get(5)?,
+            })
+        })
+    }
+
+    /// Misses per minute from the minute of `since` on, in order of time.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn misses_per_minute(&self, since: Timestamp) -> Result<Vec<MinuteMisses>> {
+        self.rows("reading misses per minute", MISSES, [minute_of(since)], |row| {
+            Ok(MinuteMisses {
+                minute: row.get(0)?,
+                view: row.get(1)?,
+                entity: row.get(2)?,
+                reason: row.get(3)?,
+                blocks: row.get(4)?,
+            })
+        })
+    }
+
+    /// The version of each view that was served last, by view.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn current_views(&self) -> Result<Vec<ViewVersion>> {
+        let mut newest: BTreeMap<ViewName, ViewVersion> = BTreeMap::new();
+        for version in self.views()? {
+            let later = newest.get(&version.view).is_none_or(|known| known.last_seen <= version.last_seen);
+            if later {
+                newest.insert(version.view.clone(), version);
+            }
+        }
+        Ok(newest.into_values().collect())
     }
 
     /// Every version of every view that was ever served from this cache, by view and age.

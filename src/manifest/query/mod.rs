@@ -12,9 +12,9 @@ use super::database::Database;
 use super::fold::FoldReport;
 use crate::error::Result;
 
-pub use blocks::BlockFilter;
+pub use blocks::{BlockFilter, Page};
 pub use coverage::{Coverage, Hole};
-pub use history::{MinuteCount, OutcomeCount, TopMiss, ViewVersion};
+pub use history::{MinuteCount, MinuteMisses, MinuteRemovals, OutcomeCount, TopMiss, ViewVersion};
 pub use summary::{Totals, ViewSummary};
 
 /// The opened manifest, with everything folded that the journals held a moment ago.

@@ -2,6 +2,7 @@
 
 use duckdb::types::{FromSql, FromSqlError, FromSqlResult, ValueRef};
 
+use crate::manifest::record::RemovalReason;
 use crate::model::{EntityKey, Fingerprint, MissReason, Outcome, Timestamp, ViewName};
 
 fn unknown(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> FromSqlError {
@@ -41,6 +42,13 @@ impl FromSql for Outcome {
 }
 
 impl FromSql for MissReason {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let text = serde_json::Value::from(value.as_str()?);
+        serde_json::from_value(text).map_err(unknown)
+    }
+}
+
+impl FromSql for RemovalReason {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let text = serde_json::Value::from(value.as_str()?);
         serde_json::from_value(text).map_err(unknown)

@@ -42,6 +42,8 @@ pub struct ViewSummary {
     pub known_until: Timestamp,
     /// When a block was last served.
     pub last_used: Timestamp,
+    /// The event time of its newest row; `None` without rows.
+    pub newest: Option<Timestamp>,
 }
 
 const TOTALS: &str = "
@@ -51,7 +53,8 @@ FROM manifest";
 
 const SUMMARY: &str = "
 SELECT view, fingerprint, count(*), count(*) FILTER (state <> 'complete'), sum(rows)::UBIGINT, sum(bytes)::UBIGINT,
-       count(DISTINCT entity), min(start_ts), max(start_ts), max(known_until), max(last_used)
+       count(DISTINCT entity), min(start_ts), max(start_ts), max(known_until), max(last_used),
+       max(newest_ts)
 FROM manifest GROUP BY view, fingerprint ORDER BY view, min(created), fingerprint";
 
 const STATS: &str = "
@@ -85,6 +88,7 @@ impl Query<'_> {
                 last_start: row.get(8)?,
                 known_until: row.get(9)?,
                 last_used: row.get(10)?,
+                newest: row.get(11)?,
             })
         })
     }

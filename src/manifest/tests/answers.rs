@@ -2,9 +2,10 @@
 
 use proptest::prelude::*;
 
-use crate::manifest::testing::{DAY, at, block, blocks, manifest, published, requests, symbol, view};
+use crate::manifest::testing::{DAY, at, block, block_ref, blocks, manifest, published, requests, symbol, view};
 use crate::manifest::{
-    BlockFilter, BlockRow, Hole, Invalidation, Journal, Manifest, MinuteCount, OutcomeCount, Record, TopMiss, Totals,
+    BlockFilter, BlockRow, Hole, Invalidation, Journal, Manifest, MinuteCount, OutcomeCount, Page, Record,
+    RemovalReason, TopMiss, Totals,
 };
 use crate::model::{Fingerprint, MissReason, Outcome, TimeRange};
 
@@ -29,13 +30,13 @@ fn blocks_are_found_by_view_entity_and_time() {
         (BlockFilter::default(), 4),
         (BlockFilter { view: Some(view("v")), ..BlockFilter::default() }, 3),
         (BlockFilter { fingerprint: Some(Fingerprint::of(b"w")), ..BlockFilter::default() }, 1),
-        (BlockFilter { entity: Some(symbol("B/C")), ..BlockFilter::default() }, 1),
+        (BlockFilter { entities: vec![symbol("B/C")], ..BlockFilter::default() }, 1),
         (BlockFilter { range: Some(days(2, 3)), ..BlockFilter::default() }, 1),
         (BlockFilter { range: Some(days(0, 1)), ..BlockFilter::default() }, 0),
         (
             BlockFilter {
                 view: Some(view("v")),
-                entity: Some(symbol("A")),
+                entities: vec![symbol("A")],
                 range: Some(days(0, 2)),
                 fingerprint: None,
             },
@@ -54,7 +55,9 @@ fn blocks_are_found_by_view_entity_and_time() {
 
 #[test]
 fn totals_and_summaries_add_up() {
-    let tail = BlockRow { known_until: at(2 * DAY + 5), last_used: at(77), ..block("B", 2, 1) };
+    let tail =
+        BlockRow { known_until: at(2 * DAY + 5), last_used: at(77), newest: Some(at(2 * DAY + 4)), ..block("B", 2, 1) };
+
     let (_dir, manifest) = holding(&[published(block("A", 1, 1)), published(tail)]);
     let totals = Totals { blocks: 2, tails: 1, rows: 2880, bytes: 20_000 };
     manifest
@@ -65,6 +68,7 @@ fn totals_and_summaries_add_up() {
             assert_eq!((summary.totals, summary.entities), (totals, 2));
             assert_eq!((summary.first_start, summary.last_start), (at(DAY), at(2 * DAY)));
             assert_eq!((summary.known_until, summary.last_used), (at(2 * DAY + 5), at(77)));
+            assert_eq!(summary.newest, Some(at(2 * DAY + 4)));
             Ok(())
         })
         .unwrap();
@@ -221,4 +225,95 @@ fn people_find_readable_tables() {
     assert_eq!(text("SELECT entity FROM manifest"), "{\"symbol\":\"A\"}");
     assert_eq!(text("SELECT hour || ' ' || hit_ratio FROM hit_ratio_per_hour"), "1970-01-01 01:00:00 0.75");
     assert_eq!(text("SELECT view || ' ' || blocks FROM size_per_view"), "v 1");
+}
+
+#[test]
+fn pages_follow_each_other_in_one_order_and_know_the_whole() {
+    let rows: Vec<_> = ["B", "A", "C"].iter().flat_map(|name| [2, 1].map(|day| block(name, day, 1))).collect();
+    let (_dir, manifest) = holding(&rows.iter().cloned().map(published).collect::<Vec<_>>());
+    let page = |filter: &BlockFilter, after, limit| {
+        let (total, rows) = manifest.read(|query| query.blocks_page(filter, Page { after, limit })).unwrap();
+        let names: Vec<String> = rows.iter().map(|row| format!("{} {}", row.entity, row.start.as_ns() / DAY)).collect();
+        (total, names.join(", "))
+    };
+    let all = BlockFilter::default();
+    assert_eq!(page(&all, 0, 4), (6, "symbol=A 1, symbol=A 2, symbol=B 1, symbol=B 2".to_owned()));
+    assert_eq!(page(&all, 4, 4), (6, "symbol=C 1, symbol=C 2".to_owned()));
+    assert_eq!(page(&all, 6, 4), (6, String::new()));
+    assert_eq!(page(&all, u64::MAX, u64::MAX), (6, String::new()));
+    let some = BlockFilter { entities: vec![symbol("C"), symbol("A")], range: Some(days(1, 2)), ..all };
+    assert_eq!(page(&some, 0, 9), (2, "symbol=A 1, symbol=C 1".to_owned()));
+}
+
+#[test]
+fn entities_with_blocks_are_known_by_view() {
+    let (_dir, manifest) = holding(&["B", "A", "B"].map(|name| published(block(name, 1, 1))));
+    manifest
+        .read(|query| {
+            assert_eq!(query.entities(None)?, [symbol("A"), symbol("B")]);
+            assert_eq!(query.entities(Some(&view("w")))?, []);
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn the_version_that_was_served_last_says_how_long_its_values_are_valid() {
+    let seen = |time, name: &str, definition: &str| Record::ViewSeen {
+        at: at(time),
+        view: view(name),
+        fingerprint: Fingerprint::of(definition.as_bytes()),
+        definition: definition.to_owned(),
+    };
+    let (short, long) = (r#"{"ttl_seconds":60.5}"#, r#"{"ttl_seconds":3600}"#);
+    let (_dir, manifest) = holding(&[
+        seen(5, "v", short),
+        seen(1, "v", long),
+        seen(3, "w", "{}"),
+        seen(3, "x", r#"{"ttl_seconds":-1}"#),
+        seen(3, "y", "no JSON"),
+    ]);
+    let current = manifest.read(|query| query.current_views()).unwrap();
+    let ttls: Vec<_> =
+        current.iter().map(|version| (version.view.as_str(), version.ttl().map(|ttl| ttl.as_millis()))).collect();
+    assert_eq!(ttls, [("v", Some(60_500)), ("w", None), ("x", None), ("y", None)]);
+}
+
+#[test]
+fn removals_are_counted_once_and_told_apart_by_age() {
+    const MINUTE: i64 = 60_000_000_000;
+    let removed = |name: &str, minute: i64, reason| Record::Removed {
+        block: block_ref(name, 1),
+        at: at(minute * MINUTE + 5),
+        reason,
+    };
+    let (dir, manifest) = holding(&[published(block("OLD", 1, 0)), published(block("YOUNG", 1, 30 * MINUTE))]);
+    assert_eq!(manifest.read(|query| query.removals_per_minute(at(0))).unwrap(), []);
+    let records = [
+        removed("OLD", 61, RemovalReason::Size),
+        removed("OLD", 61, RemovalReason::Size),
+        removed("YOUNG", 61, RemovalReason::Size),
+        // Published and removed within one fold.
+        published(block("QUICK", 1, 62 * MINUTE)),
+        removed("QUICK", 63, RemovalReason::Disk),
+        // Nobody knows of it.
+        removed("UNKNOWN", 63, RemovalReason::Disk),
+    ];
+    Journal::create(dir.path()).unwrap().append(&records).unwrap();
+    let found = || {
+        let rows = manifest.read(|query| query.removals_per_minute(at(0))).unwrap();
+        rows.iter()
+            .map(|row| (row.minute, row.entity.to_string(), row.reason, row.blocks, row.young))
+            .collect::<Vec<_>>()
+    };
+    let expected = [
+        (61, "symbol=OLD".to_owned(), RemovalReason::Size, 1, 0),
+        (61, "symbol=YOUNG".to_owned(), RemovalReason::Size, 1, 1),
+        (63, "symbol=QUICK".to_owned(), RemovalReason::Disk, 1, 1),
+    ];
+    assert_eq!(found(), expected);
+    // A second process tells of the same removal, and the block comes back.
+    let records = [removed("OLD", 61, RemovalReason::Size), published(block("OLD", 1, 70 * MINUTE))];
+    Journal::create(dir.path()).unwrap().append(&records).unwrap();
+    assert_eq!(found(), expected);
 }

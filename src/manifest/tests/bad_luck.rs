@@ -199,7 +199,7 @@ fn a_newer_schema_is_left_untouched() {
     let before = std::fs::read(bench.path()).unwrap();
     let error = bench.manifest().fold().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
-    assert!(error.to_string().contains("schema version 7, this larder knows up to 1"), "{error}");
+    assert!(error.to_string().contains("schema version 7, this larder knows up to 2"), "{error}");
     assert!(std::fs::read(bench.path()).unwrap() == before);
     assert_eq!(bench.damaged(), [""; 0]);
 }

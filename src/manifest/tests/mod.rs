@@ -4,6 +4,7 @@ mod answers;
 mod bad_luck;
 mod folding;
 mod killed;
+mod migrating;
 mod ordering;
 mod rebuilding;
 mod scale;
