@@ -35,7 +35,11 @@ mod directory;
 mod failures;
 mod flights;
 mod freshness;
+#[cfg(all(feature = "cli", feature = "server"))]
+mod gameday;
 mod processes;
 mod readers;
 mod requests;
+#[cfg(all(feature = "cli", feature = "server"))]
+mod runbook;
 mod tools;
