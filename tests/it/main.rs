@@ -40,6 +40,7 @@ mod gameday;
 mod processes;
 mod readers;
 mod requests;
+mod rules;
 #[cfg(all(feature = "cli", feature = "server"))]
 mod runbook;
 mod tools;

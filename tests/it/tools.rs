@@ -1,6 +1,7 @@
 //! Programs that some tests use and not every machine has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 /// The first of these programs on the path. Without one the test says so and ends, except where `CI` is
 /// set: there a check that did not run has failed.
@@ -13,4 +14,10 @@ pub fn tool(names: &[&str]) -> Option<PathBuf> {
         println!("skipped: {} is missing", names.join(" or "));
     }
     found
+}
+
+/// Runs a tool in a directory; what it printed, to either side, and whether it was content.
+pub fn run(tool: &Path, dir: &Path, args: &[&str]) -> (bool, String) {
+    let Output { status, stdout, stderr } = Command::new(tool).args(args).current_dir(dir).output().unwrap();
+    (status.success(), String::from_utf8_lossy(&stdout).into_owned() + &String::from_utf8_lossy(&stderr))
 }

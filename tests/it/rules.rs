@@ -1,0 +1,371 @@
+//! The rules under `alerts/`, judged by the programs that will read them.
+
+mod detection;
+mod mutants;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use larder::Settings;
+use larder::metrics::{Kind, catalogue};
+use serde_json::Value;
+
+use crate::tools::{run, tool};
+
+const RULE_FILES: [&str; 2] = ["recording.yml", "alerts.yml"];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn alerts_dir() -> PathBuf {
+    root().join("alerts")
+}
+
+fn read(path: impl AsRef<Path>) -> String {
+    let path = path.as_ref();
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn documents(path: impl AsRef<Path>) -> Vec<Value> {
+    serde_saphyr::from_multiple(&read(&path)).unwrap_or_else(|error| panic!("{}: {error}", path.as_ref().display()))
+}
+
+/// The files of unit tests, by name.
+fn test_files() -> BTreeMap<String, String> {
+    let entries = std::fs::read_dir(alerts_dir().join("tests")).unwrap();
+    let files: BTreeMap<_, _> = entries
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), read(entry.path())))
+        .collect();
+    assert!(!files.is_empty());
+    files
+}
+
+/// A rule and where it stands.
+#[derive(Clone)]
+struct Rule {
+    file: usize,
+    group: usize,
+    at: usize,
+    body: Value,
+}
+
+impl Rule {
+    fn text(&self, key: &str) -> &str {
+        self.body[key].as_str().unwrap_or("")
+    }
+
+    fn expr(&self) -> &str {
+        self.text("expr")
+    }
+
+    fn is_alert(&self) -> bool {
+        self.body.get("alert").is_some()
+    }
+
+    /// Of the alert or the record; two alerts may share one.
+    fn name(&self) -> &str {
+        self.text(if self.is_alert() { "alert" } else { "record" })
+    }
+
+    fn labels(&self) -> BTreeMap<&str, &str> {
+        let labels = self.body["labels"].as_object().into_iter().flatten();
+        labels.map(|(name, value)| (name.as_str(), value.as_str().unwrap())).collect()
+    }
+
+    /// The name, with the labels that tell it from its namesakes.
+    fn title(&self) -> String {
+        let own = self.labels().into_iter().filter(|(name, _)| *name != "severity");
+        own.fold(self.name().to_owned(), |title, (name, value)| format!("{title} {name}={value}"))
+    }
+}
+
+/// Both files as read, to be changed and written again.
+fn files() -> Vec<Value> {
+    RULE_FILES.map(|name| documents(alerts_dir().join(name)).remove(0)).into()
+}
+
+fn rules() -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for (file, content) in files().into_iter().enumerate() {
+        for (group, body) in content["groups"].as_array().unwrap().iter().enumerate() {
+            let bodies = body["rules"].as_array().unwrap().iter().cloned().enumerate();
+            rules.extend(bodies.map(|(at, body)| Rule { file, group, at, body }));
+        }
+    }
+    rules
+}
+
+fn alerts() -> Vec<Rule> {
+    let alerts: Vec<_> = rules().into_iter().filter(Rule::is_alert).collect();
+    assert!(alerts.len() >= 15);
+    alerts
+}
+
+fn alert(title: &str) -> Rule {
+    alerts().into_iter().find(|alert| alert.title() == title).unwrap_or_else(|| panic!("no alert {title}"))
+}
+
+/// Names of metrics and records in any text.
+fn series_in(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|letter: char| !(letter.is_ascii_alphanumeric() || letter == '_' || letter == ':'));
+    words.filter(|word| word.starts_with("featurestore_") || word.starts_with("featurestore:")).collect()
+}
+
+fn accepts(program: &str, args: &[&str]) {
+    let Some(program) = tool(&[program]) else { return };
+    let (good, output) = run(&program, &alerts_dir(), args);
+    assert!(good, "{output}");
+}
+
+#[test]
+fn promtool_accepts_the_rules_and_the_sample_of_a_scrape() {
+    accepts("promtool", &["check", "rules", "recording.yml", "alerts.yml"]);
+    accepts("promtool", &["check", "config", "prometheus.yml"]);
+}
+
+#[test]
+fn the_rules_pass_their_unit_tests() {
+    let files: Vec<_> = test_files().into_keys().map(|name| format!("tests/{name}")).collect();
+    let args: Vec<_> = ["test", "rules"].into_iter().chain(files.iter().map(String::as_str)).collect();
+    accepts("promtool", &args);
+}
+
+#[test]
+fn every_rule_is_named_in_a_unit_test() {
+    let tests = test_files().into_values().collect::<String>();
+    for rule in rules() {
+        assert!(tests.contains(rule.name()), "{}", rule.title());
+    }
+}
+
+#[test]
+fn amtool_accepts_the_routes() {
+    accepts("amtool", &["check-config", "alertmanager.yml"]);
+}
+
+/// Who is told, by the Alertmanager's own routing.
+fn receivers(amtool: &Path, alert: &Rule) -> BTreeSet<String> {
+    let mut args: Vec<_> = ["config", "routes", "test", "--config.file=alertmanager.yml"].map(str::to_owned).into();
+    args.push(format!("alertname={}", alert.name()));
+    args.push("job=larder".to_owned());
+    args.extend(alert.labels().into_iter().map(|(name, value)| format!("{name}={value}")));
+    let output = std::process::Command::new(amtool).args(&args).current_dir(alerts_dir()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().split(',').map(str::to_owned).collect()
+}
+
+#[test]
+fn every_alert_goes_to_whom_its_severity_says() {
+    let Some(amtool) = tool(&["amtool"]) else { return };
+    for alert in alerts() {
+        let labels = alert.labels();
+        let expected: &[&str] = match (labels["severity"], labels.get("escalation")) {
+            ("warning", Some(&"platform")) => &["platform-oncall"],
+            ("warning", None) => &["dev-data-oncall"],
+            ("critical" | "page", None) => &["dev-data-oncall", "platform-oncall"],
+            ("ticket", None) => &["data-tickets"],
+            ("none", None) => &["dead-man"],
+            other => panic!("{}: nobody is told of {other:?}", alert.title()),
+        };
+        let expected = expected.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(receivers(&amtool, &alert), expected, "{}", alert.title());
+    }
+}
+
+#[test]
+fn low_is_inhibited_by_critical_of_the_same_job_alone() {
+    let config = documents(alerts_dir().join("alertmanager.yml")).remove(0);
+    let rule = serde_json::json!({
+        "source_matchers": ["alertname=\"FeatureStoreHitRatioCritical\""],
+        "target_matchers": ["alertname=\"FeatureStoreHitRatioLow\""],
+        "equal": ["job"],
+    });
+    assert!(config["inhibit_rules"].as_array().unwrap().contains(&rule));
+    // An inhibited alert ends unheard, so low has to outlive critical.
+    assert_eq!(alert("FeatureStoreHitRatioLow").text("keep_firing_for"), "5m");
+    assert_eq!(alert("FeatureStoreHitRatioCritical").text("keep_firing_for"), "");
+}
+
+#[test]
+fn every_alert_says_what_is_wrong_how_bad_it_is_and_what_to_do() {
+    for alert in alerts() {
+        let title = alert.title();
+        assert!(["none", "ticket", "warning", "page", "critical"].contains(&alert.labels()["severity"]), "{title}");
+        let annotation = |name: &str| alert.body["annotations"][name].as_str().unwrap_or("");
+        assert!(!annotation("summary").is_empty(), "{title}");
+        let says_value = annotation("description").contains("$value");
+        assert!(
+            says_value || alert.name() == "FeatureStoreMetricsAbsent",
+            "{title}: what is absent has no value, all else has"
+        );
+        let section = alert.name().to_lowercase();
+        let runbook = format!("https://github.com/larder-rs/larder/blob/main/docs/runbook.md#{section}");
+        assert_eq!(annotation("runbook_url"), runbook, "{title}");
+        assert_eq!(annotation("dashboard_url"), "http://localhost:3000/d/featurestore-slo", "{title}");
+    }
+}
+
+#[test]
+fn every_alert_has_a_section_of_the_runbook() {
+    let runbook = read(root().join("docs/runbook.md"));
+    let headings: BTreeSet<_> =
+        runbook.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim()).collect();
+    for alert in alerts() {
+        assert!(headings.contains(alert.name()), "docs/runbook.md has no section {}", alert.name());
+    }
+}
+
+#[test]
+fn every_metric_that_is_named_exists() {
+    let records: BTreeSet<_> = rules().iter().map(|rule| rule.text("record").to_owned()).collect();
+    let exported = |name: &str| {
+        catalogue::ALL.iter().any(|metric| {
+            let histogram = metric.kind == Kind::Histogram;
+            name == metric.name
+                || (histogram
+                    && ["_bucket", "_sum", "_count"].iter().any(|end| name.strip_suffix(end) == Some(metric.name)))
+        })
+    };
+    let config = ["recording.yml", "alerts.yml", "alertmanager.yml", "prometheus.yml", "openslo.yaml"];
+    let mut texts: BTreeMap<_, _> =
+        config.iter().map(|name| ((*name).to_owned(), read(alerts_dir().join(name)))).collect();
+    texts.extend(test_files());
+    let mut named = 0;
+    for (file, text) in &texts {
+        for name in series_in(text) {
+            assert!(if name.contains(':') { records.contains(name) } else { exported(name) }, "{file}: {name}");
+            named += 1;
+        }
+    }
+    assert!(named > 50, "{named}");
+}
+
+#[test]
+fn the_alerts_that_were_promised_are_as_promised() {
+    let low = alert("FeatureStoreHitRatioLow");
+    assert_eq!((low.expr(), low.text("for")), ("featurestore:hit_ratio_5m < 0.95", "10m"));
+    assert_eq!(low.labels(), BTreeMap::from([("severity", "warning")]));
+    let critical = alert("FeatureStoreHitRatioCritical");
+    assert_eq!((critical.expr(), critical.text("for")), ("featurestore:hit_ratio_5m < 0.80", "5m"));
+    assert_eq!(critical.labels(), BTreeMap::from([("severity", "critical")]));
+}
+
+/// What `1 - x` says in an expression.
+fn objectives(expr: &str) -> Vec<f64> {
+    let told = expr.split("(1 - ").skip(1).map(|rest| rest.split(')').next().unwrap());
+    told.map(|number| number.parse().unwrap()).collect()
+}
+
+#[test]
+fn the_objective_is_the_one_of_the_settings() {
+    let slo = Settings::default().slo;
+    let mut told = vec![alert("FeatureStoreHitRatioLow").expr().rsplit(' ').next().unwrap().parse().unwrap()];
+    told.extend(rules().iter().flat_map(|rule| objectives(rule.expr())));
+    assert!(told.len() >= 8, "{told:?}");
+    assert!(told.iter().all(|objective| *objective == slo.objective), "{told:?}");
+    assert_eq!(slo.window.as_secs(), 30 * 86_400, "the rules look back 30 days");
+}
+
+/// The windows, the burn rate and the fewest requests of a burn alert, from its expression.
+fn burn(alert: &Rule) -> (Vec<String>, f64, f64) {
+    let (mut windows, mut rates, mut fewest) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for clause in alert.expr().lines().map(|line| line.trim_start_matches("and ")) {
+        let last = clause.rsplit(' ').next().unwrap().to_owned();
+        match clause.split_once("_ratio_") {
+            Some((_, rest)) => {
+                windows.push(rest.split(' ').next().unwrap().to_owned());
+                rates.insert(last);
+            }
+            None => {
+                fewest.insert(last);
+            }
+        }
+    }
+    let only = |set: BTreeSet<String>| {
+        assert_eq!(set.len(), 1, "{}: {set:?}", alert.title());
+        set.first().unwrap().parse().unwrap()
+    };
+    (windows, only(rates), only(fewest))
+}
+
+#[test]
+fn openslo_says_what_the_rules_say() {
+    let objects = documents(alerts_dir().join("openslo.yaml"));
+    assert!(objects.iter().all(|object| object["apiVersion"] == "openslo/v1"));
+    let of_kind = |kind: &str| objects.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
+    let named = |kind: &str, name: &Value| of_kind(kind).iter().any(|object| object["metadata"]["name"] == *name);
+
+    let slo = &of_kind("SLO")[0]["spec"];
+    assert_eq!(slo["objectives"][0]["target"].as_f64(), Some(Settings::default().slo.objective));
+    assert_eq!(slo["timeWindow"], serde_json::json!([{ "duration": "30d", "isRolling": true }]));
+    assert_eq!(slo["budgetingMethod"], "Occurrences");
+    assert!(named("SLI", &slo["indicatorRef"]) && named("Service", &slo["service"]));
+    let sli = &of_kind("SLI")[0]["spec"]["ratioMetric"];
+    let ratio = rules().into_iter().find(|rule| rule.name() == "featurestore:hit_ratio_5m").unwrap();
+    for part in ["good", "total"] {
+        let query = sli[part]["metricSource"]["spec"]["query"].as_str().unwrap();
+        let counter = query.strip_prefix("sum by (job) (").and_then(|rest| rest.strip_suffix(')')).unwrap();
+        assert!(ratio.expr().contains(&format!("sum by (job) (rate({counter}[5m]))")), "{query}");
+        assert!(named("DataSource", &sli[part]["metricSource"]["metricSourceRef"]));
+    }
+
+    let amtool = tool(&["amtool"]);
+    let policies = of_kind("AlertPolicy");
+    let burning: Vec<_> = alerts().into_iter().filter(|alert| alert.name().contains("BudgetBurn")).collect();
+    assert_eq!((slo["alertPolicies"].as_array().unwrap().len(), policies.len()), (burning.len(), burning.len()));
+    for alert in burning {
+        let (windows, rate, fewest) = burn(&alert);
+        let policy = policies
+            .iter()
+            .find(|policy| policy["spec"]["conditions"][0]["spec"]["condition"]["lookbackWindow"] == windows[0])
+            .unwrap_or_else(|| panic!("no policy for {}", alert.title()));
+        let condition = &policy["spec"]["conditions"][0];
+        assert_eq!(policy["metadata"]["annotations"]["larder.rs/alert"], alert.name());
+        assert_eq!(condition["spec"]["condition"]["threshold"].as_f64(), Some(rate), "{}", alert.title());
+        assert_eq!(condition["spec"]["condition"]["alertAfter"], "0m");
+        assert_eq!(alert.text("for"), "", "{}", alert.title());
+        assert_eq!(condition["spec"]["severity"], alert.labels()["severity"]);
+        assert_eq!(condition["metadata"]["annotations"]["larder.rs/short-window"], windows[1]);
+        assert_eq!(condition["metadata"]["annotations"]["larder.rs/fewest-requests"], fewest.to_string());
+        assert!(
+            slo["alertPolicies"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|name| name["alertPolicyRef"] == policy["metadata"]["name"])
+        );
+        let targets = policy["spec"]["notificationTargets"].as_array().unwrap();
+        assert!(targets.iter().all(|target| named("AlertNotificationTarget", &target["targetRef"])));
+        if let Some(amtool) = &amtool {
+            let told = targets.iter().map(|target| target["targetRef"].as_str().unwrap().to_owned()).collect();
+            assert_eq!(receivers(amtool, &alert), told, "{}", alert.title());
+        }
+    }
+}
+
+/// The rules of a pair of files that some texts name, and the records that those need, as JSON, which is YAML too.
+/// Everything else is left out: each rule that is evaluated costs time.
+fn cut(files: &[Value], texts: &[&str]) -> Vec<String> {
+    let mut wanted = texts.concat();
+    loop {
+        let mut rest = files.to_vec();
+        let mut needed = wanted.clone();
+        for file in &mut rest {
+            for group in file["groups"].as_array_mut().unwrap() {
+                let rules = group["rules"].as_array_mut().unwrap();
+                rules.retain(|rule| {
+                    let name = rule["alert"].as_str().or(rule["record"].as_str()).unwrap();
+                    wanted.contains(name)
+                });
+                rules.iter().for_each(|rule| needed += rule["expr"].as_str().unwrap());
+            }
+            file["groups"].as_array_mut().unwrap().retain(|group| !group["rules"].as_array().unwrap().is_empty());
+        }
+        if series_in(&needed) == series_in(&wanted) {
+            return rest.iter().map(Value::to_string).collect();
+        }
+        wanted = needed;
+    }
+}
