@@ -49,19 +49,28 @@ fn label_values(definition: &str) -> String {
     format!("count by ({label}) ({series})")
 }
 
+/// Fills in `$name` and `${name}`; a name that is none of ours stays.
 fn filled(expr: &str, rate_interval: &str) -> String {
-    let values = [
-        ("__rate_interval", rate_interval),
-        ("__interval", "15s"),
-        ("__range", "5m"),
-        ("job", ".*"),
-        ("instance", ".*"),
-        ("view", ".*"),
-    ];
-    let fill = |expr: String, (name, value): (&str, &str)| {
-        expr.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
+    let value = |name: &str| match name {
+        "__rate_interval" => Some(rate_interval),
+        "__interval" => Some("15s"),
+        "__range" => Some("5m"),
+        "job" | "instance" | "view" => Some(".*"),
+        _ => None,
     };
-    values.into_iter().fold(expr.to_owned(), fill)
+    let mut parts = expr.split('$');
+    let mut filled = parts.next().unwrap().to_owned();
+    for part in parts {
+        let (name, rest) = match part.strip_prefix('{').and_then(|part| part.split_once('}')) {
+            Some(braced) => braced,
+            None => part.split_at(part.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(part.len())),
+        };
+        match value(name) {
+            Some(value) => filled.extend([value, rest]),
+            None => filled.extend(["$", part]),
+        }
+    }
+    filled
 }
 
 fn root(path: &str) -> PathBuf {
@@ -95,8 +104,10 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
 }
 
 fn targets(dashboard: &Value) -> Vec<(&Value, &Value)> {
-    let of_panel = |panel| items(&panel["targets"]).map(move |target| (panel, target));
-    panels(dashboard).into_iter().flat_map(of_panel).collect()
+    panels(dashboard)
+        .into_iter()
+        .flat_map(|panel| items(&panel["targets"]).map(move |target| (panel, target)))
+        .collect()
 }
 
 /// The expression without what stands between quotation marks.
