@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::failure::Exit;
 use super::report::Printer;
-use super::{clean, demo, invalidate, repair, slo, stats, verify};
+use super::{clean, demo, doctor, explain, invalidate, repair, slo, stats, verify};
 use crate::error::Error;
 
 const AFTER_HELP: &str = "\
@@ -52,6 +52,8 @@ pub enum Command {
     Invalidate(invalidate::Options),
     Verify(verify::Options),
     Repair(repair::Options),
+    Doctor(doctor::Options),
+    Explain(explain::Options),
     #[cfg(feature = "server")]
     Serve(super::serve::Options),
 }

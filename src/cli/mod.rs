@@ -4,8 +4,8 @@
 //! |---|---|
 //! | `arguments` | what can be typed |
 //! | `session` | settings and cache directory of one run |
-//! | `demo`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `serve` | one per command: options, work, report |
-//! | `report`, `page`, `quantity` | a report as JSON, as text, and its numbers for people |
+//! | `demo`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `doctor`, `explain`, `serve` | one per command: options, work, report |
+//! | `report`, `page` | a report as JSON and as text |
 //! | `progress`, `interrupt`, `failure` | a bar, Ctrl-C, and what ends a command early |
 //!
 //! A command returns a report and prints nothing itself, so that text and JSON hold the same facts.
@@ -14,6 +14,8 @@ mod arguments;
 mod cache;
 mod clean;
 mod demo;
+mod doctor;
+mod explain;
 mod failure;
 mod interrupt;
 mod invalidate;
@@ -21,7 +23,6 @@ mod logging;
 mod names;
 mod page;
 mod progress;
-mod quantity;
 mod repair;
 mod report;
 #[cfg(feature = "server")]
@@ -35,6 +36,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::inspect::quantity;
 use arguments::{Arguments, Command};
 use report::Printer;
 use session::Session;
@@ -64,6 +66,8 @@ fn execute(arguments: &Arguments) -> ExitCode {
         Command::Clean(options) => printer.result(clean::run(options, &session)),
         Command::Invalidate(options) => printer.result(invalidate::run(options, &session)),
         Command::Verify(options) => printer.result(verify::run(options, &session)),
+        Command::Doctor(options) => printer.result(doctor::run(options, &session)),
+        Command::Explain(options) => printer.result(explain::run(options, &session)),
         Command::Repair(options) => printer.result(repair::run(options, &session)),
     }
 }

@@ -1,9 +1,14 @@
 //! What is in a cache and how it is doing: facts for the program and the status page, none of them for a
 //! request.
 
+mod alerts;
 mod blocks;
+pub mod explain;
+pub mod health;
+pub mod quantity;
 mod slo;
 mod text;
 
+pub use alerts::{ALERTS, Alert, Severity, Subject};
 pub use blocks::{BlockFacts, BlocksFacts, BlocksRequest, MOST_BLOCKS, blocks};
 pub use slo::{Requests, SloFacts};

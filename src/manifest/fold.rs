@@ -16,6 +16,10 @@ use crate::model::Timestamp;
 pub struct FoldReport {
     /// Records that are new in the manifest.
     pub records: u64,
+    /// Bytes of journals that were not in the manifest before.
+    pub bytes: u64,
+    /// When the oldest of these records was told; `None` without records.
+    pub oldest: Option<Timestamp>,
     /// Damaged stretches of journals that were skipped.
     pub damaged: u64,
     /// Records of kinds that only a newer version knows, which were skipped.
@@ -87,7 +91,11 @@ fn read(journal: &Listed, from: u64, stage: &mut Stage<'_>, report: &mut FoldRep
         Ok(opened) => opened,
         Err(error) => return Ok(unreadable(journal, &error, from, report)),
     };
-    let (scanned, whole) = reader.records(|record| stage.record(&record))?;
+    let (scanned, whole) = reader.records(|record| {
+        report.oldest = Some(report.oldest.map_or(record.told_at(), |oldest| oldest.min(record.told_at())));
+        stage.record(&record)
+    })?;
+    report.bytes += scanned.read_to.saturating_sub(from);
     report.damaged += scanned.damaged;
     report.unknown += scanned.unknown;
     if scanned.damaged + scanned.unknown > 0 {

@@ -87,6 +87,22 @@ pub enum Record {
     },
 }
 
+impl Record {
+    /// When it was told, or the last moment at which that can have been.
+    pub(super) fn told_at(&self) -> Timestamp {
+        match self {
+            Self::Published { block, .. } => block.created,
+            Self::Removed { at, .. } | Self::ViewSeen { at, .. } => *at,
+            Self::Used { last_used, .. } => *last_used,
+            // Counts of a minute are told until it is over.
+            Self::Requests { minute, .. } | Self::Missed { minute, .. } => {
+                Timestamp::from_secs(minute.saturating_add(1).saturating_mul(60))
+            }
+            Self::Invalidated(done) => done.at,
+        }
+    }
+}
+
 /// A block by its identity, without its end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BlockRef {

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use duckdb::Row;
+
 use super::Query;
+use super::sql::nanos;
 use crate::error::Result;
 use crate::manifest::record::{Invalidation, RemovalReason};
 use crate::model::{EntityKey, Fingerprint, MissReason, Outcome, Timestamp, ViewName};
@@ -100,6 +103,36 @@ pub struct MinuteMisses {
     pub blocks: u64,
 }
 
+/// When an entity of a view was first asked for, as far back as history goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirstSeen {
+    /// The view.
+    pub view: ViewName,
+    /// The entity.
+    pub entity: EntityKey,
+    /// The time of its first miss or of its oldest block.
+    pub at: Timestamp,
+}
+
+const FIRST_SEEN: &str = "
+SELECT view, entity, min(at) AS first FROM (
+    SELECT view, entity, minute::TIMESTAMP_NS AS at FROM misses UNION ALL SELECT view, entity, created FROM manifest)
+GROUP BY ALL HAVING first >= make_timestamp_ns(?) ORDER BY ALL";
+
+/// Misses of what was not there, of entities of which blocks had been removed as unused before; no
+/// removal explains more misses than it removed blocks.
+const REGRETTED: &str = "
+WITH expired AS (
+    SELECT view, entity, sum(blocks) AS blocks, min(minute) AS first FROM removals_per_minute
+    WHERE reason = 'expired' AND minute >= make_timestamp($1) GROUP BY ALL
+), missed AS (
+    SELECT e.view, e.entity, sum(m.count) AS blocks FROM expired e
+    JOIN misses m ON m.view = e.view AND m.entity = e.entity AND m.reason = 'absent' AND m.minute > e.first
+    GROUP BY ALL
+)
+SELECT coalesce(sum(e.blocks), 0)::UBIGINT, coalesce(sum(least(e.blocks, m.blocks)), 0)::UBIGINT
+FROM expired e LEFT JOIN missed m USING (view, entity)";
+
 const REMOVALS: &str = "
 SELECT epoch_us(minute) // 60000000, view, entity, reason, sum(blocks)::UBIGINT, sum(young)::UBIGINT
 FROM removals_per_minute WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
@@ -122,6 +155,10 @@ WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY times DESC, view, entity
 
 const INVALIDATIONS: &str = "
 SELECT invalidated_at, view, entity, start_ts, end_ts, cause, blocks FROM invalidations ORDER BY ALL DESC LIMIT ?";
+
+const INVALIDATIONS_SINCE: &str = "
+SELECT invalidated_at, view, entity, start_ts, end_ts, cause, blocks FROM invalidations
+WHERE invalidated_at >= make_timestamp_ns(?) AND blocks > 0 ORDER BY ALL";
 
 const VIEWS: &str = "
 SELECT view, fingerprint, definition, first_seen, last_seen FROM views ORDER BY view, first_seen, fingerprint";
@@ -162,17 +199,7 @@ impl Query<'_> {
     /// # Errors
     /// As of [`totals`](Self::totals).
     pub fn invalidations(&self, limit: u32) -> Result<Vec<Invalidation>> {
-        self.rows("reading invalidations", INVALIDATIONS, [i64::from(limit)], |row| {
-            Ok(Invalidation {
-                at: row.get(0)?,
-                view: row.get(1)?,
-                entity: row.get(2)?,
-                start: row.get(3)?,
-                end: row.get(4)?,
-                cause: row.get(5)?,
-                blocks: row.get(6)?,
-            })
-        })
+        self.rows("reading invalidations", INVALIDATIONS, [i64::from(limit)], invalidation)
     }
 
     /// Removals per minute from the minute of `since` on, in order of time.
@@ -192,6 +219,18 @@ impl Query<'_> {
         })
     }
 
+    /// How many blocks were removed as unused from `since` on, and how many of them, at most, were
+    /// missed afterwards.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn regretted(&self, since: Timestamp) -> Result<(u64, u64)> {
+        let rows = self.rows("looking for what was removed too early", REGRETTED, [minute_of(since)], |row| {
+            Ok((row.get(0)?, row.get(1)?))
+        })?;
+        Ok(rows.into_iter().next().unwrap_or_default())
+    }
+
     /// Misses per minute from the minute of `since` on, in order of time.
     ///
     /// # Errors
@@ -206,6 +245,24 @@ impl Query<'_> {
                 blocks: row.get(4)?,
             })
         })
+    }
+
+    /// Entities that were never asked for before `since`, by view and entity.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn new_entities(&self, since: Timestamp) -> Result<Vec<FirstSeen>> {
+        self.rows("looking for new entities", FIRST_SEEN, [nanos(since)], |row| {
+            Ok(FirstSeen { view: row.get(0)?, entity: row.get(1)?, at: row.get(2)? })
+        })
+    }
+
+    /// Invalidations from `since` on that removed blocks, in order of time.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn invalidations_since(&self, since: Timestamp) -> Result<Vec<Invalidation>> {
+        self.rows("reading invalidations", INVALIDATIONS_SINCE, [nanos(since)], invalidation)
     }
 
     /// The version of each view that was served last, by view.
@@ -238,6 +295,18 @@ impl Query<'_> {
             })
         })
     }
+}
+
+fn invalidation(row: &Row<'_>) -> duckdb::Result<Invalidation> {
+    Ok(Invalidation {
+        at: row.get(0)?,
+        view: row.get(1)?,
+        entity: row.get(2)?,
+        start: row.get(3)?,
+        end: row.get(4)?,
+        cause: row.get(5)?,
+        blocks: row.get(6)?,
+    })
 }
 
 /// The minute of `at` in microseconds, as the tables hold it.

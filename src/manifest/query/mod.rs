@@ -14,8 +14,8 @@ use crate::error::Result;
 
 pub use blocks::{BlockFilter, Page};
 pub use coverage::{Coverage, Hole};
-pub use history::{MinuteCount, MinuteMisses, MinuteRemovals, OutcomeCount, TopMiss, ViewVersion};
-pub use summary::{Totals, ViewSummary};
+pub use history::{FirstSeen, MinuteCount, MinuteMisses, MinuteRemovals, OutcomeCount, TopMiss, ViewVersion};
+pub use summary::{Totals, ViewSummary, Vitals};
 
 /// The opened manifest, with everything folded that the journals held a moment ago.
 #[derive(Debug)]

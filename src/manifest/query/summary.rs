@@ -1,5 +1,7 @@
 //! How much there is.
 
+use std::time::Duration;
+
 use duckdb::params;
 
 use super::Query;
@@ -46,6 +48,25 @@ pub struct ViewSummary {
     pub newest: Option<Timestamp>,
 }
 
+/// Signs of trouble among the blocks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// Blocks that were published after the present: some clock was or is wrong.
+    pub future_blocks: u64,
+    /// Tails whose span ended more than a day ago and that were used since.
+    pub old_tails: u64,
+    /// Bytes of the blocks that were published in the last seven days.
+    pub week_bytes: u64,
+    /// When the oldest block was published.
+    pub first_created: Option<Timestamp>,
+}
+
+const VITALS: &str = "
+SELECT count(*) FILTER (created > make_timestamp_ns($1)),
+       count(*) FILTER (state <> 'complete' AND end_ts < make_timestamp_ns($2) AND last_used > end_ts),
+       coalesce(sum(bytes) FILTER (created > make_timestamp_ns($3)), 0)::UBIGINT, min(created)
+FROM manifest";
+
 const TOTALS: &str = "
 SELECT count(*), count(*) FILTER (state <> 'complete'), coalesce(sum(rows), 0)::UBIGINT,
        coalesce(sum(bytes), 0)::UBIGINT
@@ -69,6 +90,24 @@ impl Query<'_> {
     pub fn totals(&self) -> Result<Totals> {
         let rows = self.rows("adding up blocks", TOTALS, [], |row| {
             Ok(Totals { blocks: row.get(0)?, tails: row.get(1)?, rows: row.get(2)?, bytes: row.get(3)? })
+        })?;
+        Ok(rows.into_iter().next().unwrap_or_default())
+    }
+
+    /// Signs of trouble among the blocks, at `now`. A minute ahead is no trouble.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn vitals(&self, now: Timestamp) -> Result<Vitals> {
+        let day = Duration::from_secs(86_400);
+        let times = [now.saturating_add(Duration::from_secs(60)), now.saturating_sub(day), now.saturating_sub(7 * day)];
+        let rows = self.rows("looking for trouble", VITALS, times.map(nanos), |row| {
+            Ok(Vitals {
+                future_blocks: row.get(0)?,
+                old_tails: row.get(1)?,
+                week_bytes: row.get(2)?,
+                first_created: row.get(3)?,
+            })
         })?;
         Ok(rows.into_iter().next().unwrap_or_default())
     }

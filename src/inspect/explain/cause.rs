@@ -1,0 +1,139 @@
+//! Why requests are not served from cache, and what helps.
+
+use crate::manifest::RemovalReason;
+use crate::model::MissReason;
+
+/// Why a block had to be computed, or a request could not be answered from the cache.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// The compute failed: outcomes `error` and `fallback`.
+    Failing,
+    /// Somebody had invalidated it, for this cause.
+    Invalidated(String),
+    /// Cleaning had removed it.
+    Removed(RemovalReason),
+    /// Its file was damaged.
+    Damaged,
+    /// Its file could not be read.
+    Unreadable,
+    /// It was older than the view's `max_age`.
+    TooOld,
+    /// It was known only up to an earlier time than was asked for.
+    Tail,
+    /// Nobody had served its view before.
+    NewView,
+    /// Nobody had served this version of its view before.
+    NewVersion,
+    /// Nobody had asked for its entity before.
+    NewEntity,
+    /// Nobody had asked for its time before, or its file was removed by hand.
+    NewRange,
+    /// No miss was recorded for the requests.
+    Unrecorded,
+}
+
+impl Cause {
+    /// What a recorded reason says by itself; `None` where it only says that the block was not there.
+    pub(super) fn of(reason: MissReason) -> Option<Self> {
+        match reason {
+            MissReason::Absent => None,
+            MissReason::Tail => Some(Self::Tail),
+            MissReason::Expired => Some(Self::TooOld),
+            MissReason::Corrupt => Some(Self::Damaged),
+            MissReason::Unreadable => Some(Self::Unreadable),
+        }
+    }
+
+    /// Its name in JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Failing => "compute_failing",
+            Self::Invalidated(_) => "invalidated",
+            Self::Removed(RemovalReason::Size) => "evicted_size",
+            Self::Removed(RemovalReason::Disk) => "evicted_disk",
+            Self::Removed(RemovalReason::Expired) => "removed_unused",
+            Self::Removed(_) => "removed_orphan",
+            Self::Damaged => "damaged",
+            Self::Unreadable => "unreadable",
+            Self::TooOld => "older_than_max_age",
+            Self::Tail => "tail",
+            Self::NewView => "new_view",
+            Self::NewVersion => "new_version",
+            Self::NewEntity => "new_entity",
+            Self::NewRange => "new_range",
+            Self::Unrecorded => "unrecorded",
+        }
+    }
+
+    /// What happened, in words.
+    pub fn title(&self) -> String {
+        let text = match self {
+            Self::Failing => "computing fails",
+            Self::Invalidated(cause) => return format!("invalidated: {cause}"),
+            Self::Removed(RemovalReason::Size) => "evicted: the cache was full",
+            Self::Removed(RemovalReason::Disk) => "evicted: the disk was nearly full",
+            Self::Removed(RemovalReason::Expired) => "removed as unused for too long",
+            Self::Removed(_) => "removed as blocks of an old version",
+            Self::Damaged => "damaged files",
+            Self::Unreadable => "files that cannot be read",
+            Self::TooOld => "older than max_age",
+            Self::Tail => "asked beyond what is known so far",
+            Self::NewView => "a new view",
+            Self::NewVersion => "a new version of the view",
+            Self::NewEntity => "new entities",
+            Self::NewRange => "times that nobody had asked for",
+            Self::Unrecorded => "no miss was recorded",
+        };
+        text.to_owned()
+    }
+
+    /// What to do, and arguments of `larder` that do it or show more.
+    pub fn fix(&self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Failing => (
+                "mend the source or the compute: the service logs each failure as `get_or_compute`; until then larder slo shows whether it goes on",
+                Some("slo"),
+            ),
+            Self::Invalidated(_) => (
+                "invalidate only the entity and the range whose source rows changed (--entity, --start, --end), and once for each correction",
+                Some("invalidate --help"),
+            ),
+            Self::Removed(RemovalReason::Size) => {
+                ("raise max_cache_size_gb: the blocks in use do not fit; what each view takes", Some("stats"))
+            }
+            Self::Removed(RemovalReason::Disk) => {
+                ("make room on the disk, or move the cache to a larger one; how it stands", Some("doctor"))
+            }
+            Self::Removed(RemovalReason::Expired) => {
+                ("raise retention_days above the longest pause between two uses", Some("doctor --weekly"))
+            }
+            Self::Removed(_) => (
+                "finish the rollout, or raise disk.orphan_after: a version that was taken for old is still asked for; the versions",
+                Some("stats"),
+            ),
+            Self::Damaged => {
+                ("check the disk (dmesg, smartctl); no wrong value was served; mend what is left", Some("repair"))
+            }
+            Self::Unreadable => ("see who owns the files and what the disk says", Some("verify")),
+            Self::TooOld => (
+                "raise the view's max_age, or give it stale_while_revalidate, so that blocks are refreshed in the background",
+                Some("stats --misses"),
+            ),
+            Self::Tail => (
+                "ask up to the last bar that has closed, not up to this moment: what lies beyond now - lateness is computed each time",
+                Some("stats --misses"),
+            ),
+            Self::NewView | Self::NewVersion | Self::NewEntity => (
+                "nothing is broken: first requests have to compute, and it passes; next time compute before traffic is switched",
+                Some("slo"),
+            ),
+            Self::NewRange => (
+                "nothing is broken where a day or a range is new; where files were removed by hand this shows it",
+                Some("verify"),
+            ),
+            Self::Unrecorded => {
+                ("the process that counted them ended before it could tell why; see its log", Some("doctor"))
+            }
+        }
+    }
+}
