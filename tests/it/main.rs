@@ -12,6 +12,8 @@
     reason = "tests"
 )]
 
+#[cfg(all(feature = "cli", feature = "server"))]
+mod agreement;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod bad_luck;
@@ -37,6 +39,8 @@ mod flights;
 mod freshness;
 #[cfg(all(feature = "cli", feature = "server"))]
 mod gameday;
+#[cfg(all(feature = "cli", feature = "server"))]
+mod panels;
 mod processes;
 mod readers;
 mod requests;

@@ -50,15 +50,14 @@ const DEV: &str = "dev-data-oncall";
 const PLATFORM: &str = "platform-oncall";
 const TICKETS: &str = "data-tickets";
 
-/// What most requests missing comes to: everybody is told of the greatest alerts, nobody of the lesser ones meanwhile.
+/// What most requests missing comes to. Who hears of the lesser alerts depends on which comes and goes first: a ticket
+/// is written before its page or after it, and FeatureStoreHitRatioLow told once FeatureStoreHitRatioCritical has ended.
 const MOST_MISS: &[(&str, &[&str])] =
     &[(CRITICAL, &[DEV, PLATFORM]), (PAGE, &[DEV, PLATFORM]), (LOW, &[]), (DAY, &[]), (THREE_DAYS, &[])];
 
 fn most_miss(day: &Day, fix: impl FnOnce()) {
     day.expect(MOST_MISS);
-    for lesser in ["FeatureStoreHitRatioLow", "FeatureStoreBudgetBurnTicket"] {
-        assert!(day.told(lesser).is_empty(), "{lesser} is inhibited while more than that is the matter");
-    }
+    assert!(day.told(LOW).is_empty(), "inhibited while FeatureStoreHitRatioCritical fires");
     fix();
     day.end(MOST_MISS, &[EXHAUSTED]);
 }
@@ -126,7 +125,8 @@ fn damaged_files(programs: &Programs) {
 
 fn a_stopped_feed(programs: &Programs) {
     let load = Load { rate: 60, hot: 40, live_every: 3, ..Load::default() };
-    let settings = &[("LARDER_MANIFEST__FOLD_INTERVAL", "200ms")];
+    // In memory, too: a tail without news is not written to disk again.
+    let settings = &[("LARDER_MANIFEST__FOLD_INTERVAL", "200ms"), ("LARDER_MEMORY__MAX_MB", "64")];
     let day = Day::begin(programs, &Plan { load, settings, ..Plan::default() });
     let stopped = SystemClock.now_ns();
     day.fault(FEED_STOPPED, &stopped.to_string());
@@ -170,7 +170,10 @@ fn a_full_disk(programs: &Programs) {
 fn a_read_only_disk(programs: &Programs) {
     let Some((disk, plan)) = on_a_disk(120, 0) else { return };
     let day = Day::begin_in(programs, &plan, tempfile::tempdir().unwrap(), disk.cache());
+    // Nothing that is being written to can be made read-only, so this happens while nobody does.
+    day.stop_service();
     disk.remount("ro");
+    day.restart(SERVICE);
     let alerts: &[(&str, &[&str])] = &[(PUBLISHES, &[DEV]), (FOLD, &[DEV])];
     day.expect(alerts);
     day.fix(PUBLISHES, "writable", &[]);

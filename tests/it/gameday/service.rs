@@ -1,12 +1,13 @@
 //! A trading service: another process, this test binary again, that asks a feature store for features at a steady
 //! rate, checks every value, and serves its metrics. Only what it computes from is made up.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Lines, Write};
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::{Array, ArrayRef, Float64Array, RecordBatch};
@@ -162,7 +163,8 @@ pub const FEED_STOPPED: &str = "feed-stopped";
 /// A running service.
 pub struct Service {
     process: Process,
-    orders: std::process::ChildStdin,
+    orders: ChildStdin,
+    said: Lines<BufReader<ChildStdout>>,
 }
 
 impl Service {
@@ -183,13 +185,34 @@ impl Service {
         let mut lines = BufReader::new(from).lines();
         let ready = lines.any(|line| line.unwrap().ends_with("game: ready"));
         assert!(ready, "the service ended before it was ready");
-        // The harness prints a little more at its end, for which there is room.
-        Self { process, orders: to }
+        Self { process, orders: to, said: lines }
     }
 
     /// Lets it make its requests.
     pub fn go(&mut self) {
-        writeln!(self.orders, "go").unwrap();
+        self.order("go");
+    }
+
+    /// Lets it rest; a request that has begun ends.
+    pub fn pause(&mut self) {
+        self.order("pause");
+    }
+
+    /// The hit ratio of the last five minutes, as the engine in the service has it.
+    pub fn engine_ratio(&mut self) -> f64 {
+        self.order("slo");
+        let answer = self.said.find_map(|line| line.unwrap().strip_prefix("game: ").map(str::to_owned));
+        answer.expect("the service ended").parse().unwrap()
+    }
+
+    /// Lets it end as a service should: what it counted is written.
+    pub fn stop(mut self) {
+        self.order("stop");
+        assert!(self.process.child().wait().unwrap().success());
+    }
+
+    fn order(&mut self, order: &str) {
+        writeln!(self.orders, "{order}").unwrap();
     }
 
     /// One that makes requests at once, as after a restart.
@@ -218,25 +241,47 @@ fn role() {
         let options = Options { listen: address.parse().unwrap(), ..Options::default() };
         Server::start(&store, options).unwrap()
     });
-    let (go, gone) = std::sync::mpsc::channel();
+    let orders = Arc::new(Standing::default());
+    let given = Arc::clone(&orders);
+    let slo = store.clone();
     std::thread::spawn(move || {
-        // Whoever gave the orders is gone when they end, and a service without a test is a stray.
-        std::io::stdin().lines().map_while(Result::ok).for_each(|_| go.send(()).unwrap());
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            match line.as_str() {
+                "go" => given.going.store(true, Ordering::SeqCst),
+                "pause" => given.going.store(false, Ordering::SeqCst),
+                "slo" => println!("\ngame: {}", slo.slo().windows[0].hit_ratio.unwrap()),
+                "stop" => {
+                    given.stopped.store(true, Ordering::SeqCst);
+                    return;
+                }
+                other => panic!("no order {other}"),
+            }
+        }
+        // Whoever gave the orders is gone, and a service without a test is a stray.
         std::process::exit(0);
     });
     println!("\ngame: ready");
-    gone.recv().unwrap();
     let period = Duration::from_nanos(1_000_000_000 / load.rate);
-    let mut next = Instant::now();
-    for turn in 0.. {
-        if std::panic::catch_unwind(AssertUnwindSafe(|| ask(&store, &load, turn, &faults))).is_err() {
-            // A value was wrong: the test sees that its service is gone.
-            std::process::exit(3);
+    let (mut next, mut turn) = (Instant::now(), 0);
+    while !orders.stopped.load(Ordering::SeqCst) {
+        if orders.going.load(Ordering::SeqCst) {
+            if std::panic::catch_unwind(AssertUnwindSafe(|| ask(&store, &load, turn, &faults))).is_err() {
+                // A value was wrong: the test sees that its service is gone.
+                std::process::exit(3);
+            }
+            turn += 1;
         }
         // Behind time, it goes on at its rate and does not catch up in a burst.
         next = (next + period).max(Instant::now() - period);
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
     }
+}
+
+/// The orders in force.
+#[derive(Default)]
+struct Standing {
+    going: AtomicBool,
+    stopped: AtomicBool,
 }
 
 fn ask(store: &FeatureStore, load: &Load, turn: u64, faults: &Path) {
