@@ -27,6 +27,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .build()?;
     let week = TimeRange::parse("2024-03-04", "2024-03-09")?;
 
+    // What Prometheus scrapes, and a status page, while the service lives; a free port, so that several
+    // services can run. Without the feature `server`: `store.metrics_text()`.
+    #[cfg(feature = "server")]
+    let server = larder::server::Server::start(
+        &store,
+        larder::server::Options { listen: ([127, 0, 0, 1], 0).into(), ..Default::default() },
+    )?;
+    #[cfg(feature = "server")]
+    println!("metrics at http://{}/metrics", server.address());
+
     // Every thread asks for every symbol: each block is computed once, whoever comes first.
     std::thread::scope(|scope| {
         for _ in 0..4 {

@@ -45,7 +45,7 @@ impl Core {
     /// # Errors
     /// Those of the manifest and of listing the directory; the last look stays then.
     pub fn look_around(&self) -> Result<()> {
-        let summaries = self.manifest.read(|query| query.view_summaries())?;
+        let (summaries, current) = self.manifest.read(|query| Ok((query.view_summaries()?, query.current_views()?)))?;
         let mut views: BTreeMap<ViewName, ViewLook> = BTreeMap::new();
         for summary in summaries {
             let view = views.entry(summary.view.clone()).or_insert_with(|| ViewLook {
@@ -57,10 +57,11 @@ impl Core {
             });
             view.blocks += summary.totals.blocks;
             view.bytes += summary.totals.bytes;
+            view.newest = view.newest.max(summary.newest);
         }
-        for state in self.views.all() {
-            if let Some(view) = views.get_mut(state.view.name()) {
-                view.ttl = view.ttl.max(state.view.ttl());
+        for version in current {
+            if let Some(view) = views.get_mut(&version.view) {
+                view.ttl = version.ttl();
             }
         }
         let look = Look { views: views.into_values().collect(), quarantined: Some(self.dir.quarantined()?) };

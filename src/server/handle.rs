@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use tokio::sync::watch;
 
@@ -9,6 +10,9 @@ use super::accept::serve;
 use super::options::Options;
 use crate::cache::FeatureStore;
 use crate::error::{Error, ErrorKind, Result};
+
+/// How long reads that nobody waits for any more may go on.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 /// Answers on threads of its own until it is dropped, which lets running requests end.
 #[derive(Debug)]
@@ -46,7 +50,11 @@ impl Server {
         let (store, serving) = (store.clone(), options.clone());
         let thread = std::thread::Builder::new()
             .name("larder-server".to_owned())
-            .spawn(move || runtime.block_on(serve(listener, store, serving, stopped)))
+            .spawn(move || {
+                runtime.block_on(serve(listener, store, serving, stopped));
+                // A reader that waits for the manifest is not waited for.
+                runtime.shutdown_timeout(PATIENCE);
+            })
             .map_err(failed)?;
         tracing::info!(target: "larder::server", %address, "listening");
         Ok(Self { address, stop, thread: Some(thread) })

@@ -4,6 +4,14 @@
 //! also guards the endpoints: a limit of connections, time limits for headers and requests, no bodies,
 //! and a bearer token wherever others than this machine can connect.
 //!
+//! ```
+//! # let dir = tempfile::tempdir()?;
+//! let store = larder::FeatureStore::builder(dir.path().join("cache")).open()?;
+//! let app: axum::Router = axum::Router::new().nest("/larder", larder::server::router(store));
+//! # drop(app);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! | path | |
 //! |---|---|
 //! | `/` | the status page |

@@ -16,7 +16,7 @@ use super::gate::Gate;
 use super::ready::Readiness;
 use crate::cache::FeatureStore;
 use crate::error::{Error, ErrorKind, Result};
-use crate::inspect::{Requests, SloFacts};
+use crate::inspect::{self, BlocksRequest, Requests, SloFacts};
 use crate::metrics::catalogue;
 use crate::model::{Timestamp, ViewName};
 
@@ -154,8 +154,13 @@ async fn slo(State(app): State<App>, Query(parameters): Parameters) -> Response 
     .await
 }
 
-async fn blocks(State(app): State<App>) -> Response {
-    app.facts(|store| store.manifest().read(|query| Ok(json!({ "blocks": query.totals()?.blocks })))).await
+async fn blocks(State(app): State<App>, Query(parameters): Parameters) -> Response {
+    app.facts(move |store| {
+        let parameters = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let request = BlocksRequest::parse(parameters)?;
+        store.manifest().read(|query| inspect::blocks(query, &request))
+    })
+    .await
 }
 
 async fn page(State(_): State<App>) -> Response {

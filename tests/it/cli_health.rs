@@ -1,14 +1,19 @@
 //! `doctor`, `explain` and what they stand on: the health of a cache, seen from a shell.
 
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder::Timestamp;
-use larder::clock::SystemClock;
-use larder::inspect::{BlocksRequest, blocks};
-use larder::manifest::Manifest;
+use larder::clock::{Clock, SystemClock};
+use larder::inspect::{ALERTS, BlocksRequest, blocks};
+use larder::manifest::{Journal, Manifest, Record};
+use larder::{Outcome, Timestamp, ViewName};
+use serde_json::Value;
 
-use crate::cli::Larder;
+use crate::cli::{Larder, code, json, stderr};
+use crate::tools::tool;
 
 fn manifest(larder: &Larder) -> Manifest {
     Manifest::new(larder.cache(), Arc::new(SystemClock))
@@ -49,7 +54,7 @@ fn the_manifest_knows_how_long_the_values_of_a_view_are_valid() {
     drop(store);
     let current = manifest(&larder).read(|query| query.current_views()).unwrap().remove(0);
     assert_eq!((current.view.as_str(), current.ttl()), ("momentum", Some(Duration::from_secs(90))));
-    let definition: serde_json::Value = serde_json::from_str(&current.definition).unwrap();
+    let definition: Value = serde_json::from_str(&current.definition).unwrap();
     assert_eq!((&definition["parameters"]["fast"], &definition["span"]), (&"12".into(), &"day".into()));
 }
 
@@ -73,4 +78,314 @@ fn blocks_are_paged_by_view_entity_and_day() {
     assert_eq!(ask(&[("day", "2024-03-11"), ("view", "technical_features")]).total, 2);
     assert_eq!(ask(&[("entity", "GBPUSD")]).total, 0, "no such entity is not every entity");
     assert_eq!(ask(&[("view", "prices")]).total, 0);
+}
+
+/// Tells the cache what another process would.
+fn tell(larder: &Larder, records: &[Record]) {
+    Journal::create(&larder.cache()).unwrap().append(records).unwrap();
+}
+
+fn minutes_ago(ago: i64) -> i64 {
+    SystemClock.now_ns() / 60_000_000_000 - ago
+}
+
+fn requests(ago: i64, outcome: Outcome, count: u64) -> Record {
+    let view = ViewName::new("technical_features").unwrap();
+    Record::Requests { minute: minutes_ago(ago), view, outcome, count }
+}
+
+/// A version of the demo's view whose values are valid for so many seconds.
+fn seen(ttl: &str) -> Record {
+    Record::ViewSeen {
+        at: Timestamp::from_ns(SystemClock.now_ns()),
+        view: ViewName::new("technical_features").unwrap(),
+        fingerprint: "ce20d9dfd7046a750a2891dbead1269d".parse().unwrap(),
+        definition: format!("{{\"ttl_seconds\":{ttl}}}"),
+    }
+}
+
+/// A demo beside which enough requests hit, and whose bars of 2024 are not too old.
+fn in_use() -> Larder {
+    let larder = Larder::with_demo();
+    tell(&larder, &[requests(0, Outcome::Hit, 1000), seen("1e9")]);
+    larder
+}
+
+/// What a command prints with `--json` where the disk is large enough, and its exit status.
+fn report(larder: &Larder, arguments: &str) -> (Value, i32) {
+    let mut command = larder.command(arguments.split(' ').chain(["--json"]));
+    let output = command.env("LARDER_MAX_CACHE_SIZE_GB", "1").output().unwrap();
+    (json(&output), code(&output))
+}
+
+/// The checks that did not pass, with their level.
+fn found(report: &Value) -> Vec<(String, String)> {
+    let checks = report["checks"].as_array().unwrap().iter().filter(|check| check["level"] != "pass");
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    checks.map(|check| (text(&check["name"]), text(&check["level"]))).collect()
+}
+
+fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
+    report["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap()
+}
+
+fn named(name: &str, level: &str) -> Vec<(String, String)> {
+    vec![(name.to_owned(), level.to_owned())]
+}
+
+#[test]
+fn a_cache_that_is_well_passes_both_lists() {
+    let larder = in_use();
+    let (daily, status) = report(&larder, "doctor");
+    assert_eq!((found(&daily), status), (vec![], 0), "{daily}");
+    let (weekly, status) = report(&larder, "doctor --weekly");
+    assert_eq!((found(&weekly), status), (vec![], 0), "{weekly}");
+    assert_eq!(check(&weekly, "Every block")["figure"].as_str().unwrap().split(',').next(), Some("10 files"));
+    let (text, _) = larder.text("doctor");
+    for part in ["\nDaily\n", "\nWeekly\n", "PASS       Hit ratio: ", "Result     "] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_low_hit_ratio_warns_and_names_the_command_that_explains_it() {
+    let larder = in_use();
+    tell(&larder, &[requests(0, Outcome::Miss, 60)]);
+    std::fs::rename(larder.cache(), larder.path("elsewhere")).unwrap();
+    let (checks, status) = report(&larder, "doctor --cache-dir elsewhere");
+    let low = check(&checks, "Hit ratio");
+    assert_eq!((&low["level"], &low["alert"], status), (&"warn".into(), &"FeatureStoreHitRatioLow".into(), 0));
+    let typed = low["typed"].as_str().unwrap();
+    assert!(typed.contains(" --cache-dir /"), "{typed}");
+    let (explained, status) = report(&larder, typed.strip_prefix("larder ").unwrap());
+    assert_eq!((&explained["alert"], status), (&"FeatureStoreHitRatioLow".into(), 0), "{typed}");
+}
+
+#[test]
+fn what_waited_in_the_journals_is_told_although_asking_folds_it() {
+    let larder = in_use();
+    assert_eq!(found(&report(&larder, "doctor").0), []);
+    tell(&larder, &[requests(10, Outcome::Hit, 1)]);
+    let (late, status) = report(&larder, "doctor");
+    assert_eq!((found(&late), status), (named("Folding", "warn"), 0));
+    assert_eq!(found(&report(&larder, "doctor").0), [], "it is folded by now");
+}
+
+#[test]
+fn a_damaged_manifest_fails_once_and_the_rest_is_checked_all_the_same() {
+    let larder = in_use();
+    std::fs::write(larder.cache().join("manifest.duckdb"), "no database, and enough of it to be no empty file")
+        .unwrap();
+    let (first, status) = report(&larder, "doctor");
+    assert_eq!((&check(&first, "Manifest")["level"], status), (&"fail".into(), 1));
+    assert_eq!(check(&first, "Size")["level"], "pass");
+    let (second, status) = report(&larder, "doctor");
+    assert_eq!((&check(&second, "Manifest")["level"], status), (&"pass".into(), 0));
+}
+
+#[test]
+fn a_deleted_manifest_is_no_finding() {
+    let larder = in_use();
+    std::fs::remove_file(larder.cache().join("manifest.duckdb")).unwrap();
+    let (checks, status) = report(&larder, "doctor");
+    assert_eq!((found(&checks), status), (vec![], 0));
+    assert!(check(&checks, "Manifest")["figure"].as_str().unwrap().contains("new"));
+}
+
+#[test]
+fn a_manifest_that_somebody_has_open_is_a_finding_of_doctor_and_stops_explain() {
+    let larder = in_use();
+    report(&larder, "doctor");
+    let held = duckdb::Connection::open(larder.cache().join("manifest.duckdb")).unwrap();
+    let (checks, status) = report(&larder, "doctor --weekly");
+    assert_eq!((found(&checks), status), (named("Manifest", "warn"), 0), "{checks}");
+    assert!(check(&checks, "Manifest")["figure"].as_str().unwrap().contains("open in another program"));
+    let (refused, status) = report(&larder, "explain FeatureStoreHitRatioLow");
+    assert_eq!((&refused["error"]["kind"], status), (&"busy".into(), 1));
+    assert_eq!(report(&larder, "explain FeatureStoreDiskNearlyFull").1, 0, "the disk is seen without it");
+    drop(held);
+    assert_eq!(found(&report(&larder, "doctor").0), []);
+}
+
+#[test]
+fn a_directory_that_was_open_to_others_is_told_although_opening_closes_it() {
+    let larder = in_use();
+    std::fs::set_permissions(larder.cache(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(found(&report(&larder, "doctor").0), named("Private", "warn"));
+    assert_eq!(found(&report(&larder, "doctor").0), []);
+}
+
+#[test]
+fn a_flipped_byte_is_found_by_the_weekly_list_with_the_command_that_mends_it() {
+    let larder = in_use();
+    let victim = larder.blocks().remove(0);
+    let mut bytes = std::fs::read(&victim).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(victim, bytes).unwrap();
+    assert_eq!(report(&larder, "doctor").1, 0, "the daily list reads no block");
+    let (weekly, status) = report(&larder, "doctor --weekly");
+    assert_eq!((found(&weekly), status), (named("Every block", "fail"), 1));
+    let typed = check(&weekly, "Every block")["typed"].as_str().unwrap();
+    assert_eq!(typed, "larder repair");
+    report(&larder, "repair");
+    assert_eq!(found(&report(&larder, "doctor --weekly").0), named("Quarantine", "warn"));
+}
+
+#[test]
+fn a_view_in_use_whose_values_are_too_old_is_stale() {
+    let larder = in_use();
+    assert_eq!(found(&report(&larder, "doctor").0), []);
+    tell(&larder, &[seen("86400")]);
+    let (checks, _) = report(&larder, "doctor");
+    assert_eq!(found(&checks), named("Stale views", "warn"));
+    let (explained, _) = report(&larder, "explain FeatureStoreViewStale");
+    assert!(explained["checks"][0]["figure"].as_str().unwrap().contains("valid for 24 h"), "{explained}");
+}
+
+#[test]
+fn reports_are_readable_in_a_narrow_terminal() {
+    let larder = in_use();
+    tell(&larder, &[requests(0, Outcome::Miss, 600)]);
+    larder.json("invalidate --view technical_features --entity symbol=EURUSD");
+    larder.demo(&[]);
+    for command in ["doctor", "doctor --weekly", "explain HitRatioLow", "explain FeatureStoreDiskNearlyFull", "explain"]
+    {
+        let output = larder.command(command.split(' ')).env("COLUMNS", "60").output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        // Commands and paths are never cut, because somebody will copy them.
+        let lines = text.lines().filter(|line| !line.contains('/') && !line.trim_start().starts_with("larder "));
+        let longest = lines.clone().map(|line| line.chars().count()).max().unwrap();
+        assert!(lines.count() > 5 && longest <= 60, "{command}: {longest} columns in\n{text}");
+    }
+}
+
+fn causes(report: &Value) -> Vec<(&str, u64, f64)> {
+    let causes = report["spending"]["causes"].as_array().unwrap().iter();
+    causes
+        .map(|cause| {
+            let (name, blocks, share) = (&cause["cause"], &cause["blocks"], &cause["share"]);
+            (name.as_str().unwrap(), blocks.as_u64().unwrap(), share.as_f64().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn an_invalidation_is_told_from_first_requests_with_its_cause() {
+    let larder = Larder::with_demo();
+    larder.json("invalidate --view technical_features --entity symbol=EURUSD");
+    larder.demo(&[]);
+    let (explained, status) = larder.json("explain FeatureStoreHitRatioLow");
+    assert_eq!(status, 0);
+    // Two cold symbols of five blocks each, then one of them again.
+    assert_eq!(causes(&explained), [("new_view", 10, 2.0 / 3.0), ("invalidated", 5, 1.0 / 3.0)]);
+    let invalidated = &explained["spending"]["causes"][1];
+    assert_eq!(invalidated["title"], "invalidated: command line");
+    assert_eq!(invalidated["entities"][0]["entity"], "symbol=EURUSD");
+    assert_eq!(explained["spending"]["bad"], 3);
+    let changes: Vec<_> = explained["spending"]["changes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|change| change["what"].as_str().unwrap())
+        .collect();
+    assert!(changes.contains(&"invalidated 5 blocks: command line"), "{changes:?}");
+    assert!(changes.iter().any(|what| what.starts_with("new view, version ")), "{changes:?}");
+    assert_eq!(explained["runbook"], "docs/runbook.md#featurestorehitratiolow");
+}
+
+#[test]
+fn what_cleaning_removed_too_early_is_told_with_the_setting_that_helps() {
+    let larder = Larder::with_demo();
+    let mut clean = larder.command(["clean"]);
+    assert!(clean.env("FEATURE_CACHE_RETENTION_DAYS", "0.00000001").output().unwrap().status.success());
+    larder.demo(&[]);
+    let (explained, _) = larder.json("explain HitRatioCritical");
+    assert_eq!(causes(&explained), [("new_view", 10, 0.5), ("removed_unused", 10, 0.5)]);
+    let (text, _) = larder.text("explain HitRatioCritical");
+    assert!(text.contains("removed as unused for too long"), "{text}");
+    let (weekly, _) = report(&larder, "doctor --weekly");
+    assert_eq!(check(&weekly, "Retention")["level"], "warn", "{weekly}");
+}
+
+#[test]
+fn the_window_is_the_alerts_unless_told_otherwise() {
+    let larder = Larder::with_demo();
+    tell(&larder, &[requests(120, Outcome::Miss, 7)]);
+    let bad = |arguments: &str| larder.json(arguments).0["spending"]["bad"].as_u64().unwrap();
+    assert_eq!(bad("explain FeatureStoreHitRatioLow"), 2);
+    assert_eq!(bad("explain FeatureStoreBudgetBurnPage"), 9);
+    assert_eq!(bad("explain FeatureStoreHitRatioLow --since 3h"), 9);
+}
+
+#[test]
+fn a_mistyped_alert_is_wrong_usage_that_names_the_nearest() {
+    let larder = Larder::new();
+    let output = larder.run(["explain", "FeatureStoreHitRatoLow"]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("there is FeatureStoreHitRatioLow, "), "{}", stderr(&output));
+    assert!(!larder.cache().exists());
+}
+
+#[test]
+fn alerts_of_monitoring_are_explained_without_a_cache() {
+    let larder = Larder::new();
+    for name in ["FeatureStoreDown", "FeatureStoreMetricsAbsent", "FeatureStoreRatioDisagrees", "featurestorewatchdog"]
+    {
+        let (explained, status) = larder.json(&format!("explain {name}"));
+        assert!(status == 0 && explained["look_at"].as_str().is_some_and(|text| text.len() > 40), "{explained}");
+    }
+}
+
+#[test]
+fn without_a_name_every_alert_is_listed() {
+    let larder = Larder::new();
+    let (listed, status) = larder.json("explain");
+    assert_eq!((listed["alerts"].as_array().unwrap().len(), status), (ALERTS.len(), 0));
+    assert!(larder.text("explain").0.contains("FeatureStoreBudgetExhausted"));
+}
+
+/// Names and severities, as the rules file has them. An alert may have several rules.
+fn rules() -> BTreeSet<(String, String)> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("alerts/alerts.yml");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut rules = BTreeSet::new();
+    let mut name = None;
+    for line in text.lines().map(str::trim) {
+        if let Some(alert) = line.strip_prefix("- alert: ") {
+            name = Some(alert.to_owned());
+        } else if let Some(severity) = line.strip_prefix("severity: ") {
+            rules.insert((name.take().expect("a severity without an alert"), severity.to_owned()));
+        }
+    }
+    rules
+}
+
+#[test]
+fn explain_knows_the_alerts_that_the_rules_define() {
+    let known: BTreeSet<_> =
+        ALERTS.iter().map(|alert| (alert.name.to_owned(), alert.severity.as_str().to_owned())).collect();
+    assert_eq!(known, rules());
+}
+
+#[test]
+fn systemd_understands_the_units() {
+    let Some(analyze) = tool("systemd-analyze") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/systemd");
+    let mut copies = Vec::new();
+    for entry in std::fs::read_dir(units).unwrap() {
+        let unit = entry.unwrap().path();
+        let text = std::fs::read_to_string(&unit).unwrap();
+        // The program has to be there.
+        let text = text.replace("/usr/local/bin/larder", env!("CARGO_BIN_EXE_larder"));
+        copies.push(dir.path().join(unit.file_name().unwrap()));
+        std::fs::write(copies.last().unwrap(), text).unwrap();
+    }
+    assert_eq!(copies.len(), 3);
+    let output = std::process::Command::new(analyze).arg("verify").args(&copies).output().unwrap();
+    // An unknown key is only told, and the exit status is 0.
+    let told = stderr(&output);
+    let ours: Vec<_> = told.lines().filter(|line| line.contains("feature-cache")).collect();
+    assert!(output.status.success() && ours.is_empty(), "{told}");
 }

@@ -5,10 +5,11 @@ use std::process::Stdio;
 
 use crate::cli::{Larder, code, json, stderr, stdout};
 
-const COMMANDS: [&str; 7] = ["demo", "stats", "slo", "clean", "invalidate", "verify", "repair"];
+const COMMANDS: [&str; 9] = ["demo", "stats", "slo", "clean", "invalidate", "verify", "repair", "doctor", "explain"];
 
 /// The commands that look after a cache, as they are typed at the least.
-const LOOK_AFTER: [&str; 6] = ["stats", "slo", "clean", "invalidate --view v", "verify", "repair"];
+const LOOK_AFTER: [&str; 8] =
+    ["stats", "slo", "clean", "invalidate --view v", "verify", "repair", "doctor", "explain HitRatioLow"];
 
 #[test]
 fn every_command_has_help_with_an_example() {

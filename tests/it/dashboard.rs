@@ -306,7 +306,7 @@ fn runbook_links_lead_to_alerts() {
 
 #[test]
 fn every_query_is_valid_promql() {
-    let Some(promtool) = tool(&["promtool"]) else { return };
+    let Some(promtool) = tool("promtool") else { return };
     let record = |(at, (_, expr)): (usize, (String, String))| json!({"record": format!("query:{at}"), "expr": expr});
     let rules: Vec<_> = queries().into_iter().enumerate().map(record).collect();
     let dir = tempfile::tempdir().unwrap();

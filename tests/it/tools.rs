@@ -1,17 +1,15 @@
-//! Programs that some tests use and not every machine has.
+//! Programs of others that tests ask.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// The first of these programs on the path. Without one the test says so and ends, except where `CI` is
-/// set: there a check that did not run has failed.
-pub fn tool(names: &[&str]) -> Option<PathBuf> {
+/// Where the program is; `None`, said aloud, where it is missing. With `CI=true` it has to be there.
+pub fn tool(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found =
-        names.iter().find_map(|name| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|at| at.is_file()));
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
     if found.is_none() {
-        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{} is missing", names.join(" or "));
-        println!("skipped: {} is missing", names.join(" or "));
+        assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{name} has to be installed where CI is true");
+        eprintln!("skipped: {name} is missing");
     }
     found
 }

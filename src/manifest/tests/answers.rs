@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use crate::manifest::testing::{DAY, at, block, block_ref, blocks, manifest, published, requests, symbol, view};
 use crate::manifest::{
     BlockFilter, BlockRow, Hole, Invalidation, Journal, Manifest, MinuteCount, OutcomeCount, Page, Record,
-    RemovalReason, TopMiss, Totals,
+    RemovalReason, TopMiss, Totals, Vitals,
 };
 use crate::model::{Fingerprint, MissReason, Outcome, TimeRange};
 
@@ -281,7 +281,6 @@ fn the_version_that_was_served_last_says_how_long_its_values_are_valid() {
 
 #[test]
 fn removals_are_counted_once_and_told_apart_by_age() {
-    const MINUTE: i64 = 60_000_000_000;
     let removed = |name: &str, minute: i64, reason| Record::Removed {
         block: block_ref(name, 1),
         at: at(minute * MINUTE + 5),
@@ -316,4 +315,106 @@ fn removals_are_counted_once_and_told_apart_by_age() {
     let records = [removed("OLD", 61, RemovalReason::Size), published(block("OLD", 1, 70 * MINUTE))];
     Journal::create(dir.path()).unwrap().append(&records).unwrap();
     assert_eq!(found(), expected);
+}
+
+const MINUTE: i64 = 60_000_000_000;
+
+fn missed(minute: i64, name: &str, count: u64) -> Record {
+    Record::Missed { minute, view: view("v"), entity: symbol(name), reason: MissReason::Absent, count }
+}
+
+#[test]
+fn an_entity_is_new_where_neither_a_block_nor_a_miss_is_older() {
+    let (_dir, manifest) = holding(&[
+        published(block("OLD", 1, 5 * MINUTE)),
+        published(block("NEW", 1, 25 * MINUTE)),
+        // Its block was computed again since.
+        published(block("MISSED", 1, 25 * MINUTE)),
+        missed(5, "MISSED", 1),
+        missed(20, "NEW", 1),
+        missed(30, "ASKED", 1),
+    ]);
+    let found = manifest.read(|query| query.new_entities(at(10 * MINUTE))).unwrap();
+    let found: Vec<_> = found.iter().map(|first| (first.entity.to_string(), first.at.as_ns() / MINUTE)).collect();
+    assert_eq!(found, [("symbol=ASKED".to_owned(), 30), ("symbol=NEW".to_owned(), 20)]);
+}
+
+#[test]
+fn no_more_is_regretted_than_was_removed_as_unused_and_missed_afterwards() {
+    let removed = |name: &str, day, minute: i64, reason| Record::Removed {
+        block: block_ref(name, day),
+        at: at(minute * MINUTE),
+        reason,
+    };
+    let (_dir, manifest) = holding(&[
+        published(block("A", 1, 1)),
+        published(block("A", 2, 1)),
+        published(block("B", 1, 1)),
+        published(block("C", 1, 1)),
+        removed("A", 1, 10, RemovalReason::Expired),
+        removed("A", 2, 10, RemovalReason::Expired),
+        removed("B", 1, 10, RemovalReason::Expired),
+        removed("C", 1, 10, RemovalReason::Size),
+        missed(5, "B", 7),
+        missed(11, "A", 1),
+        missed(12, "C", 1),
+    ]);
+    assert_eq!(manifest.read(|query| query.regretted(at(0))).unwrap(), (3, 1));
+    assert_eq!(manifest.read(|query| query.regretted(at(11 * MINUTE))).unwrap(), (0, 0));
+    let again = Record::Missed { minute: 13, view: view("v"), entity: symbol("A"), reason: MissReason::Tail, count: 9 };
+    let (_dir, empty) = holding(&[again]);
+    assert_eq!(empty.read(|query| query.regretted(at(0))).unwrap(), (0, 0));
+}
+
+#[test]
+fn signs_of_trouble_are_counted() {
+    let now = 10 * DAY;
+    let tail = |name: &str, day: i64, used| BlockRow {
+        known_until: at(day * DAY + 5),
+        last_used: at(used),
+        ..block(name, day, 1)
+    };
+    let rows = [
+        block("OLD", 1, DAY),
+        block("WEEK", 1, 4 * DAY),
+        block("AHEAD", 1, now + MINUTE),
+        block("FUTURE", 1, now + MINUTE + 1),
+        tail("STUCK", 1, 5 * DAY),
+        tail("UNUSED", 1, DAY),
+        tail("YESTERDAY", 8, 9 * DAY + 1),
+    ];
+    let (_dir, manifest) = holding(&rows.map(published));
+    let vitals = manifest.read(|query| query.vitals(at(now))).unwrap();
+    assert_eq!(vitals, Vitals { future_blocks: 1, old_tails: 1, week_bytes: 30_000, first_created: Some(at(1)) });
+    let (_dir, empty) = holding(&[]);
+    assert_eq!(empty.read(|query| query.vitals(at(now))).unwrap(), Vitals::default());
+}
+
+#[test]
+fn invalidations_that_removed_nothing_changed_nothing() {
+    let done = |time, blocks| {
+        Record::Invalidated(Invalidation {
+            at: at(time),
+            view: view("v"),
+            entity: None,
+            start: at(0),
+            end: at(1),
+            cause: "correction".to_owned(),
+            blocks,
+        })
+    };
+    let (_dir, manifest) = holding(&[done(5, 1), done(20, 2), done(10, 3), done(15, 0)]);
+    let found = manifest.read(|query| query.invalidations_since(at(10))).unwrap();
+    assert_eq!(found.iter().map(|done| done.blocks).collect::<Vec<_>>(), [3, 2]);
+}
+
+#[test]
+fn a_fold_tells_how_much_had_waited_and_how_long() {
+    let (dir, manifest) = holding(&[requests(10, Outcome::Hit, 5), published(block("A", 1, 5 * MINUTE))]);
+    let report = manifest.fold().unwrap();
+    assert!(report.bytes > 50, "{report:?}");
+    assert_eq!(report.oldest, Some(at(5 * MINUTE)));
+    Journal::create(dir.path()).unwrap().append(&[requests(10, Outcome::Hit, 5)]).unwrap();
+    assert_eq!(manifest.fold().unwrap().oldest, Some(at(11 * MINUTE)), "the end of its minute");
+    assert_eq!(manifest.fold().unwrap().bytes, 0);
 }

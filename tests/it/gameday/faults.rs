@@ -91,7 +91,9 @@ fn thrashing(programs: &Programs) {
 }
 
 fn a_cold_cache(programs: &Programs) {
-    let day = Day::begin(programs, &Plan { watch: Watch::Larder, ..Plan::default() });
+    // So many that none is asked for twice between two invalidations.
+    let load = Load { rate: 60, hot: 300, ..Load::default() };
+    let day = Day::begin(programs, &Plan { load, watch: Watch::Larder, ..Plan::default() });
     let arguments = &["invalidate", "--view", "prices", "--cause", "backfill"];
     day.begin_job(BACKFILL, Duration::from_millis(100), arguments);
     most_miss(&day, || day.fix(CRITICAL, "stop-removing", &[("JOB", BACKFILL)]));
@@ -124,9 +126,9 @@ fn damaged_files(programs: &Programs) {
 }
 
 fn a_stopped_feed(programs: &Programs) {
-    let load = Load { rate: 60, hot: 40, live_every: 3, ..Load::default() };
-    // In memory, too: a tail without news is not written to disk again.
-    let settings = &[("LARDER_MANIFEST__FOLD_INTERVAL", "200ms"), ("LARDER_MEMORY__MAX_MB", "64")];
+    // Few enough that the hit ratio stays good: a tail without news is not kept, so every request for it computes.
+    let load = Load { rate: 60, hot: 40, live_every: 30, ..Load::default() };
+    let settings = &[("LARDER_MANIFEST__FOLD_INTERVAL", "200ms")];
     let day = Day::begin(programs, &Plan { load, settings, ..Plan::default() });
     let stopped = SystemClock.now_ns();
     day.fault(FEED_STOPPED, &stopped.to_string());

@@ -93,8 +93,14 @@ pub struct Programs {
 
 impl Programs {
     pub fn find() -> Option<Self> {
-        let prometheus = tool(&["prometheus"])?;
-        Some(Self { prometheus, alertmanager: tool(&["prometheus-alertmanager", "alertmanager"])? })
+        // Debian has a name of its own for it.
+        let names = ["alertmanager", "prometheus-alertmanager"];
+        let exists = |name: &&str| {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path).any(|dir| dir.join(name).is_file())
+        };
+        let alertmanager = tool(names.into_iter().find(exists).unwrap_or("alertmanager"))?;
+        Some(Self { prometheus: tool("prometheus")?, alertmanager })
     }
 }
 

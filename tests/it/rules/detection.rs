@@ -105,7 +105,7 @@ fn requests(scale: Scale, share: f64, steps: u64) -> Value {
 
 #[test]
 fn every_alert_fires_as_fast_as_the_page_says_and_not_a_step_earlier() {
-    let Some(promtool) = tool(&["promtool"]) else { return };
+    let Some(promtool) = tool("promtool") else { return };
     let table = table();
     let mut questions: BTreeMap<Scale, BTreeMap<usize, Vec<Value>>> = BTreeMap::new();
     let mut named: BTreeMap<Scale, String> = BTreeMap::new();
@@ -164,7 +164,7 @@ fn every_alert_fires_as_fast_as_the_page_says_and_not_a_step_earlier() {
 
 #[test]
 fn the_page_says_who_is_told_of_every_alert_about_the_ratio_and_the_budget() {
-    let Some(amtool) = tool(&["amtool"]) else { return };
+    let Some(amtool) = tool("amtool") else { return };
     let table = table();
     let rows: Vec<_> = table.rows.iter().filter(|(title, _)| title.starts_with("FeatureStore")).collect();
     let of_requests = rules()

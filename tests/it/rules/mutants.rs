@@ -184,7 +184,7 @@ fn with(mutant: &Rule) -> Vec<Value> {
 
 #[test]
 fn no_slip_of_the_hand_in_a_rule_passes_the_unit_tests() {
-    let Some(promtool) = tool(&["promtool"]) else { return };
+    let Some(promtool) = tool("promtool") else { return };
     let tests = test_files();
     for (name, text) in &tests {
         let (good, output) = judge(&promtool, &files(), (name, text));
