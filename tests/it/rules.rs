@@ -2,6 +2,8 @@
 
 mod detection;
 mod mutants;
+mod openslo;
+mod routes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -141,54 +143,6 @@ fn every_rule_is_named_in_a_unit_test() {
 }
 
 #[test]
-fn amtool_accepts_the_routes() {
-    accepts("amtool", &["check-config", "alertmanager.yml"]);
-}
-
-/// Who is told, by the Alertmanager's own routing.
-fn receivers(amtool: &Path, alert: &Rule) -> BTreeSet<String> {
-    let mut args: Vec<_> = ["config", "routes", "test", "--config.file=alertmanager.yml"].map(str::to_owned).into();
-    args.push(format!("alertname={}", alert.name()));
-    args.push("job=larder".to_owned());
-    args.extend(alert.labels().into_iter().map(|(name, value)| format!("{name}={value}")));
-    let output = std::process::Command::new(amtool).args(&args).current_dir(alerts_dir()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().split(',').map(str::to_owned).collect()
-}
-
-#[test]
-fn every_alert_goes_to_whom_its_severity_says() {
-    let Some(amtool) = tool("amtool") else { return };
-    for alert in alerts() {
-        let labels = alert.labels();
-        let expected: &[&str] = match (labels["severity"], labels.get("escalation")) {
-            ("warning", Some(&"platform")) => &["platform-oncall"],
-            ("warning", None) => &["dev-data-oncall"],
-            ("critical" | "page", None) => &["dev-data-oncall", "platform-oncall"],
-            ("ticket", None) => &["data-tickets"],
-            ("none", None) => &["dead-man"],
-            other => panic!("{}: nobody is told of {other:?}", alert.title()),
-        };
-        let expected = expected.iter().map(|name| (*name).to_owned()).collect();
-        assert_eq!(receivers(&amtool, &alert), expected, "{}", alert.title());
-    }
-}
-
-#[test]
-fn low_is_inhibited_by_critical_of_the_same_job_alone() {
-    let config = documents(alerts_dir().join("alertmanager.yml")).remove(0);
-    let rule = serde_json::json!({
-        "source_matchers": ["alertname=\"FeatureStoreHitRatioCritical\""],
-        "target_matchers": ["alertname=\"FeatureStoreHitRatioLow\""],
-        "equal": ["job"],
-    });
-    assert!(config["inhibit_rules"].as_array().unwrap().contains(&rule));
-    // An inhibited alert ends unheard, so low has to outlive critical.
-    assert_eq!(alert("FeatureStoreHitRatioLow").text("keep_firing_for"), "5m");
-    assert_eq!(alert("FeatureStoreHitRatioCritical").text("keep_firing_for"), "");
-}
-
-#[test]
 fn every_alert_says_what_is_wrong_how_bad_it_is_and_what_to_do() {
     for alert in alerts() {
         let title = alert.title();
@@ -266,83 +220,6 @@ fn the_objective_is_the_one_of_the_settings() {
     assert!(told.len() >= 8, "{told:?}");
     assert!(told.iter().all(|objective| *objective == slo.objective), "{told:?}");
     assert_eq!(slo.window.as_secs(), 30 * 86_400, "the rules look back 30 days");
-}
-
-/// The windows, the burn rate and the fewest requests of a burn alert, from its expression.
-fn burn(alert: &Rule) -> (Vec<String>, f64, f64) {
-    let (mut windows, mut rates, mut fewest) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
-    for clause in alert.expr().lines().map(|line| line.trim_start_matches("and ")) {
-        let last = clause.rsplit(' ').next().unwrap().to_owned();
-        match clause.split_once("_ratio_") {
-            Some((_, rest)) => {
-                windows.push(rest.split(' ').next().unwrap().to_owned());
-                rates.insert(last);
-            }
-            None => {
-                fewest.insert(last);
-            }
-        }
-    }
-    let only = |set: BTreeSet<String>| {
-        assert_eq!(set.len(), 1, "{}: {set:?}", alert.title());
-        set.first().unwrap().parse().unwrap()
-    };
-    (windows, only(rates), only(fewest))
-}
-
-#[test]
-fn openslo_says_what_the_rules_say() {
-    let objects = documents(alerts_dir().join("openslo.yaml"));
-    assert!(objects.iter().all(|object| object["apiVersion"] == "openslo/v1"));
-    let of_kind = |kind: &str| objects.iter().filter(|object| object["kind"] == kind).collect::<Vec<_>>();
-    let named = |kind: &str, name: &Value| of_kind(kind).iter().any(|object| object["metadata"]["name"] == *name);
-
-    let slo = &of_kind("SLO")[0]["spec"];
-    assert_eq!(slo["objectives"][0]["target"].as_f64(), Some(Settings::default().slo.objective));
-    assert_eq!(slo["timeWindow"], serde_json::json!([{ "duration": "30d", "isRolling": true }]));
-    assert_eq!(slo["budgetingMethod"], "Occurrences");
-    assert!(named("SLI", &slo["indicatorRef"]) && named("Service", &slo["service"]));
-    let sli = &of_kind("SLI")[0]["spec"]["ratioMetric"];
-    let ratio = rules().into_iter().find(|rule| rule.name() == "featurestore:hit_ratio_5m").unwrap();
-    for part in ["good", "total"] {
-        let query = sli[part]["metricSource"]["spec"]["query"].as_str().unwrap();
-        let counter = query.strip_prefix("sum by (job) (").and_then(|rest| rest.strip_suffix(')')).unwrap();
-        assert!(ratio.expr().contains(&format!("sum by (job) (rate({counter}[5m]))")), "{query}");
-        assert!(named("DataSource", &sli[part]["metricSource"]["metricSourceRef"]));
-    }
-
-    let amtool = tool("amtool");
-    let policies = of_kind("AlertPolicy");
-    let burning: Vec<_> = alerts().into_iter().filter(|alert| alert.name().contains("BudgetBurn")).collect();
-    assert_eq!((slo["alertPolicies"].as_array().unwrap().len(), policies.len()), (burning.len(), burning.len()));
-    for alert in burning {
-        let (windows, rate, fewest) = burn(&alert);
-        let policy = policies
-            .iter()
-            .find(|policy| policy["spec"]["conditions"][0]["spec"]["condition"]["lookbackWindow"] == windows[0])
-            .unwrap_or_else(|| panic!("no policy for {}", alert.title()));
-        let condition = &policy["spec"]["conditions"][0];
-        assert_eq!(policy["metadata"]["annotations"]["larder.rs/alert"], alert.name());
-        assert_eq!(condition["spec"]["condition"]["threshold"].as_f64(), Some(rate), "{}", alert.title());
-        assert_eq!(condition["spec"]["condition"]["alertAfter"], "0m");
-        assert_eq!(alert.text("for"), "", "{}", alert.title());
-        assert_eq!(condition["spec"]["severity"], alert.labels()["severity"]);
-        assert_eq!(condition["metadata"]["annotations"]["larder.rs/short-window"], windows[1]);
-        assert_eq!(condition["metadata"]["annotations"]["larder.rs/fewest-requests"], fewest.to_string());
-        assert!(
-            slo["alertPolicies"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .any(|name| name["alertPolicyRef"] == policy["metadata"]["name"])
-        );
-        let targets = policy["spec"]["notificationTargets"].as_array().unwrap();
-        assert!(targets.iter().all(|target| named("AlertNotificationTarget", &target["targetRef"])));
-        if let Some(amtool) = &amtool {
-            let told = targets.iter().map(|target| target["targetRef"].as_str().unwrap().to_owned()).collect();
-            assert_eq!(receivers(amtool, &alert), told, "{}", alert.title());
-        }
-    }
 }
 
 /// The rules of a pair of files that some texts name, and the records that those need, as JSON, which is YAML too.

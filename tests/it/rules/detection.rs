@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::{alert, cut, files, read, receivers, root, rules};
+use super::routes::receivers;
+use super::{RULE_FILES, alert, cut, files, read, root, rules};
 use crate::tools::{run, tool};
 use larder::Settings;
 
@@ -153,7 +154,7 @@ fn every_alert_fires_as_fast_as_the_page_says_and_not_a_step_earlier() {
             "tests": tests,
         });
         let dir = tempfile::tempdir().unwrap();
-        for (name, text) in super::RULE_FILES.iter().zip(cut(&files(), &[&named[&scale]])) {
+        for (name, text) in RULE_FILES.iter().zip(cut(&files(), &[&named[&scale]])) {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         std::fs::write(dir.path().join("detection.yml"), file.to_string()).unwrap();
