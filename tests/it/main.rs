@@ -37,25 +37,19 @@ mod directory;
 mod failures;
 mod flights;
 mod freshness;
-<<<<<<< HEAD
 #[cfg(all(feature = "cli", feature = "server"))]
 mod gameday;
-#[cfg(all(feature = "cli", feature = "server"))]
-mod panels;
-=======
 #[cfg(feature = "server")]
 mod http;
 mod metrics_page;
->>>>>>> 4b3bbdac82ca54ff9a6a080541ff91d6964d9734
+#[cfg(all(feature = "cli", feature = "server"))]
+mod panels;
 mod processes;
 mod readers;
 mod requests;
 mod rules;
-<<<<<<< HEAD
 #[cfg(all(feature = "cli", feature = "server"))]
 mod runbook;
-=======
 #[cfg(feature = "server")]
 mod server;
->>>>>>> 4b3bbdac82ca54ff9a6a080541ff91d6964d9734
 mod tools;

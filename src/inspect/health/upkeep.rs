@@ -96,12 +96,7 @@ fn settings(facts: &HealthFacts, known: &KnownFacts) -> Check {
         odd.push("cleanup_target is not below cleanup_threshold: cleaning begins again at once");
     }
     let figure = if odd.is_empty() { "consistent".to_owned() } else { odd.join("; ") };
-<<<<<<< HEAD
-    let check =
-        Check::new("Settings", unless(!odd.is_empty(), Level::Warn), figure, "consistent with each other and the disk");
-=======
     let check = Check::new("Settings", unless(!odd.is_empty(), Level::Warn), figure, "consistent");
->>>>>>> 4b3bbdac82ca54ff9a6a080541ff91d6964d9734
     check.weekly().fix("change them in the settings file or the environment of every process that shares the cache")
 }
 

@@ -115,13 +115,8 @@ pub struct FirstSeen {
 }
 
 const FIRST_SEEN: &str = "
-<<<<<<< HEAD
-SELECT view, entity, min(at) AS first FROM (
-    SELECT view, entity, minute::TIMESTAMP_NS AS at FROM misses UNION ALL SELECT view, entity, created FROM manifest)
-=======
 SELECT view, entity, min(seen) AS first FROM (
     SELECT view, entity, minute::TIMESTAMP_NS AS seen FROM misses UNION ALL SELECT view, entity, created FROM manifest)
->>>>>>> 4b3bbdac82ca54ff9a6a080541ff91d6964d9734
 GROUP BY ALL HAVING first >= make_timestamp_ns(?) ORDER BY ALL";
 
 /// Misses of what was not there, of entities of which blocks had been removed as unused before; no
@@ -132,17 +127,10 @@ WITH expired AS (
     WHERE reason = 'expired' AND minute >= make_timestamp($1) GROUP BY ALL
 ), missed AS (
     SELECT e.view, e.entity, sum(m.count) AS blocks FROM expired e
-<<<<<<< HEAD
-    JOIN misses m ON m.view = e.view AND m.entity = e.entity AND m.reason = 'absent' AND m.minute > e.first
-    GROUP BY ALL
-)
-SELECT coalesce(sum(e.blocks), 0)::UBIGINT, coalesce(sum(least(e.blocks, m.blocks)), 0)::UBIGINT
-=======
     JOIN misses m ON m.view = e.view AND m.entity = e.entity AND m.reason = 'absent' AND m.minute >= e.first
     GROUP BY ALL
 )
 SELECT coalesce(sum(e.blocks), 0)::UBIGINT, coalesce(sum(least(e.blocks, coalesce(m.blocks, 0))), 0)::UBIGINT
->>>>>>> 4b3bbdac82ca54ff9a6a080541ff91d6964d9734
 FROM expired e LEFT JOIN missed m USING (view, entity)";
 
 const REMOVALS: &str = "
