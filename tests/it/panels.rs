@@ -38,7 +38,7 @@ fn every_query_of_the_dashboard_has_finite_answers_from_a_living_service() {
     let now = until("enough scrapes", PATIENCE, || {
         let age = stack.value("max(time() - min_over_time(timestamp(featurestore_build_info)[5m:500ms]))");
         match age {
-            Some(age) if age > SECONDS => Ok(stack.value("time()").unwrap()),
+            Some(age) if age > SECONDS => Ok(stack.value("vector(time())").unwrap()),
             other => Err(format!("scraped for {other:?} s")),
         }
     });

@@ -128,7 +128,7 @@ fn every_command_runs_as_it_is_printed() {
     let cache = dir.path().join("cache");
     let settings = [("LARDER_MANIFEST__FOLD_INTERVAL", "500ms"), ("LARDER_DISK__RESERVE_GB", "0.01")];
     let settings: Vec<_> = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-    let load = Load { rate: 50, hot: 40, ..Load::default() };
+    let load = Load { rate: 200, hot: 20, ..Load::default() };
     warm(&cache, &load);
     // As the demo names it, which is what the runbook's examples are about.
     let demo = std::process::Command::new(env!("CARGO_BIN_EXE_larder"))
@@ -160,8 +160,9 @@ fn every_command_runs_as_it_is_printed() {
         process
     };
     let serving = std::cell::RefCell::new(Some(serve()));
-    until("requests in Prometheus", PATIENCE, || match stack.value("featurestore:hit_ratio_5m") {
-        Some(ratio) if ratio > 0.95 => Ok(()),
+    // The first requests for everything were misses, and `larder slo` is to be content.
+    until("requests in Prometheus", PATIENCE, || match stack.value("sum(featurestore_requests_total)") {
+        Some(requests) if requests > 1000.0 => Ok(()),
         other => Err(format!("{other:?}")),
     });
     let blocks = blocks();
