@@ -17,9 +17,10 @@ use crate::upkeep;
 /// How long counts stay in memory alone, however seldom the journals are folded.
 const LONGEST_TICK: Duration = Duration::from_secs(5);
 const TIDY_EVERY: Duration = Duration::from_secs(10);
-const CLEAN_EVERY: Duration = Duration::from_secs(60);
-const LOOK_EVERY: Duration = Duration::from_secs(60);
-const USES_EVERY: Duration = Duration::from_secs(60);
+/// How often uses are written, the directory is looked at and its limits are checked; sooner where the
+/// journals are folded more often than usual, because none of the three knows more than the manifest.
+const ROUND_EVERY: Duration = Duration::from_secs(60);
+const FOLDS_A_ROUND: u32 = 12;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3600);
 
 /// Runs the keeper until it is dropped, then waits for its end.
@@ -97,11 +98,17 @@ fn due(last: &mut Option<Instant>, every: Duration) -> bool {
     due
 }
 
+fn round(fold_interval: Duration) -> Duration {
+    if fold_interval.is_zero() { ROUND_EVERY } else { ROUND_EVERY.min(fold_interval * FOLDS_A_ROUND) }
+}
+
 impl Duties {
     fn run(&mut self, core: &Core) {
+        let interval = core.settings.manifest.fold_interval;
+        let round = round(interval);
         if core.restore_history() {
             core.flush_counts();
-            if due(&mut self.used, USES_EVERY) {
+            if due(&mut self.used, round) {
                 core.flush_uses();
             }
         }
@@ -110,18 +117,17 @@ impl Duties {
             self.views_seen = views.len();
             core.journal_views();
         }
-        let interval = core.settings.manifest.fold_interval;
         if !interval.is_zero() && due(&mut self.folded, interval) {
             core.fold();
             core.observe();
         }
-        if due(&mut self.looked, LOOK_EVERY) {
+        if due(&mut self.looked, round) {
             core.look_at_directory();
         }
         if due(&mut self.tidied, TIDY_EVERY) {
             core.tidy();
         }
-        if core.settings.disk.auto_clean && due(&mut self.cleaned, CLEAN_EVERY) {
+        if core.settings.disk.auto_clean && due(&mut self.cleaned, round) {
             core.clean_if_needed();
         }
     }
@@ -280,5 +286,18 @@ fn seen(at: Timestamp, view: &FeatureView) -> Record {
         view: view.name().clone(),
         fingerprint: view.fingerprint(),
         definition: json!(definition).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_round_is_a_minute_unless_the_journals_are_folded_more_often() {
+        let second = Duration::from_secs(1);
+        for (interval, expected) in [(0, 60), (1, 12), (5, 60), (60, 60), (3600, 60)] {
+            assert_eq!(round(second * interval), second * expected, "{interval} s");
+        }
     }
 }

@@ -10,14 +10,14 @@ use crate::damage::files;
 use crate::desk::{Desk, checked_rows, minutes, quiet, range, symbol, view};
 
 /// A small disk of its own, until it is dropped.
-struct Disk {
+pub struct Disk {
     // Dropped after the disk is unmounted.
-    dir: tempfile::TempDir,
+    pub dir: tempfile::TempDir,
 }
 
 impl Disk {
     /// `None`, with a message, where this user cannot mount.
-    fn mount(kilobytes: u32) -> Option<Self> {
+    pub fn mount(kilobytes: u32) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let options = format!("size={kilobytes}k,mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).output();
@@ -28,11 +28,11 @@ impl Disk {
         None
     }
 
-    fn cache(&self) -> PathBuf {
+    pub fn cache(&self) -> PathBuf {
         self.dir.path().join("cache")
     }
 
-    fn remount(&self, how: &str) {
+    pub fn remount(&self, how: &str) {
         let done = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(self.dir.path()).status();
         assert!(done.unwrap().success());
     }

@@ -12,6 +12,8 @@
     reason = "tests"
 )]
 
+#[cfg(all(feature = "cli", feature = "server"))]
+mod agreement;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod bad_luck;
@@ -37,6 +39,8 @@ mod directory;
 mod failures;
 mod flights;
 mod freshness;
+#[cfg(all(feature = "cli", feature = "server"))]
+mod gameday;
 #[cfg(feature = "server")]
 mod http;
 mod metrics_page;
@@ -44,10 +48,14 @@ mod metrics_page;
 mod month;
 #[cfg(feature = "server")]
 mod page;
+#[cfg(all(feature = "cli", feature = "server"))]
+mod panels;
 mod processes;
 mod readers;
 mod requests;
 mod rules;
+#[cfg(all(feature = "cli", feature = "server"))]
+mod runbook;
 #[cfg(feature = "server")]
 mod server;
 mod tools;
