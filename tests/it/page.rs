@@ -32,10 +32,6 @@ fn read(now: Timestamp, write: impl FnOnce(&std::path::Path)) -> StatusFacts {
 
 /// Serves one page at `/` until the test program ends, and returns its address.
 fn serve(page: String) -> String {
-    if let Some(d) = std::env::var_os("LARDER_SCREENSHOTS") {
-        std::fs::create_dir_all(&d).unwrap();
-        std::fs::write(PathBuf::from(d).join(format!("{}.html", page.len())), &page).unwrap();
-    } // TEMPORARY
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/", listener.local_addr().unwrap());
     std::thread::spawn(move || {
@@ -115,7 +111,8 @@ const FAINT_TEXTS: &str = r"(() => {
         const [a, b] = [light(colour), light(ground(element))].sort((x, y) => y - x);
         const ratio = (a + 0.05) / (b + 0.05);
         const large = parseFloat(style.fontSize) >= 24;
-        if (ratio < (large ? 3 : 4.5)) faint.add(`${ratio.toFixed(2)} ${walker.currentNode.textContent.trim().slice(0, 40)}`);
+        const text = walker.currentNode.textContent.trim().slice(0, 40);
+        if (ratio < (large ? 3 : 4.5)) faint.add(`${ratio.toFixed(2)} ${text}`);
     }
     return [...faint];
 })()";
@@ -134,7 +131,8 @@ const DANGLING: &str = r"(() => {
 /// How many points the shapes of one chart have, and how large its largest shape is on the screen.
 fn shapes(browser: &mut Browser, chart: &str) -> (u64, u64, u64) {
     let shapes = browser.value(&format!(
-        "(() => {{ const shapes = [...document.querySelectorAll('[aria-labelledby=\"{chart}-title\"] :is(polyline, polygon)')];
+        "(() => {{ const chart = document.querySelector('[aria-labelledby=\"{chart}-title\"]');
+            const shapes = [...chart.querySelectorAll('polyline, polygon')];
             const boxes = shapes.map(shape => shape.getBoundingClientRect());
             return [Math.max(0, ...shapes.map(shape => shape.points.length)),
                 Math.round(Math.max(0, ...boxes.map(box => box.width))),

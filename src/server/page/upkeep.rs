@@ -63,7 +63,7 @@ pub(super) fn invalidations(facts: &StatusFacts) -> Markup {
             @if facts.invalidations.is_empty() {
                 p.empty { "Nothing was invalidated yet." }
             } @else {
-                table.cards role="table" {
+                table.cards.log role="table" {
                     thead role="rowgroup" {
                         tr role="row" {
                             @for title in ["When", "View", "Entity", "Range", "Cause"] {
@@ -120,13 +120,13 @@ pub(super) fn alerts(facts: &StatusFacts) -> Markup {
         section aria-labelledby="alerts" {
             h2 id="alerts" {
                 "Alerts "
-                span.muted { (quantity::count(holding)) " of " (quantity::count(facts.alerts.len() as u64)) " conditions hold" }
+                span.muted { (holding) " of " (facts.alerts.len()) " conditions hold" }
             }
             ul.alerts {
                 @for alert in &facts.alerts { (condition(alert)) }
             }
             p.note {
-                "As the manifest has it; Prometheus decides how long a condition has to hold, and watches more than these. "
+                "As the manifest has it; Prometheus decides how long a condition has to hold, and watches more. "
                 code { "larder explain NAME" } " says which views, entities and changes spent the budget."
             }
         }
