@@ -71,7 +71,7 @@ pub(super) fn views(answers: &Answers, now: Timestamp) -> Vec<ViewStatus> {
     views
 }
 
-fn counts<'a>(answers: &'a Answers, now: Timestamp) -> BTreeMap<&'a ViewName, Counts> {
+fn counts(answers: &Answers, now: Timestamp) -> BTreeMap<&ViewName, Counts> {
     let minute_of = |at: Timestamp| at.as_ns().div_euclid(i64::try_from(MINUTE.as_nanos()).unwrap_or(i64::MAX));
     // The minutes that the report's window of a day has.
     let (first, last) = (minute_of(now.saturating_sub(DAY)) + 1, minute_of(now));

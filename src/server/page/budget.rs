@@ -44,7 +44,7 @@ fn windows(facts: &StatusFacts) -> Markup {
                         th scope="row" { (window.window) }
                         td.number { (quantity::count(window.requests)) }
                         (figure(ratio(window.hit_ratio), ratio_tone(window.hit_ratio, facts.slo.objective)))
-                        (figure(window.burn_rate.map_or_else(|| "–".to_owned(), words::times), burn_tone(window.burn_rate)))
+                        (figure(burn(window.burn_rate), burn_tone(window.burn_rate)))
                     }
                 }
             }
@@ -52,13 +52,18 @@ fn windows(facts: &StatusFacts) -> Markup {
     }
 }
 
-/// A cell whose tone is not only a colour.
+/// A cell whose tone is not only a colour: what is wrong is bold too.
 fn figure(text: String, tone: Tone) -> Markup {
     html! { td.number.(tone.class()) { (text) } }
 }
 
-fn ratio(ratio: Option<f64>) -> String {
+/// `97.3 %`, and a dash for none.
+pub(super) fn ratio(ratio: Option<f64>) -> String {
     ratio.map_or_else(|| "–".to_owned(), quantity::percent)
+}
+
+fn burn(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "–".to_owned(), words::times)
 }
 
 pub(super) fn ratio_tone(ratio: Option<f64>, objective: f64) -> Tone {

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::Tone;
-use super::words;
+use super::{Tone, budget, words};
 use crate::inspect::{StatusFacts, Verdict, quantity};
 use crate::slo::WindowReport;
 
@@ -54,7 +53,10 @@ fn sentences(facts: &StatusFacts) -> Vec<String> {
     let objective = quantity::percent(slo.objective);
     let mut sentences = Vec::new();
     if facts.verdict == Verdict::NoData {
-        sentences.push(format!("The objective is that at least {objective} of the requests of {window} are served from cache; in the last {window} there were none."));
+        sentences.push(format!(
+            "The objective is that at least {objective} of the requests of {window} are served from cache; \
+             in the last {window} there were none."
+        ));
         return sentences;
     }
     sentences.push(match window_of(facts, "5m") {
@@ -67,12 +69,12 @@ fn sentences(facts: &StatusFacts) -> Vec<String> {
             "There were no requests in the last five minutes; of any at least {objective} should come from cache."
         ),
     });
-    sentences.extend(budget(facts, &window));
+    sentences.extend(budget_in_words(facts, &window));
     sentences.extend(where_to_look(facts));
     sentences
 }
 
-fn budget(facts: &StatusFacts, window: &str) -> Option<String> {
+fn budget_in_words(facts: &StatusFacts, window: &str) -> Option<String> {
     let budget = &facts.slo.budget;
     let left = budget.remaining?;
     let mut sentence = if left < -1e-9 {
@@ -101,15 +103,15 @@ fn where_to_look(facts: &StatusFacts) -> Option<String> {
 fn figures(facts: &StatusFacts) -> Markup {
     let ratio = |window: &str| {
         let ratio = window_of(facts, window).and_then(|report| report.hit_ratio);
-        (ratio.map_or_else(|| "–".to_owned(), quantity::percent), super::budget::ratio_tone(ratio, facts.slo.objective))
+        (budget::ratio(ratio), budget::ratio_tone(ratio, facts.slo.objective))
     };
-    let budget = &facts.slo.budget;
-    let left = budget.remaining.map_or_else(|| "–".to_owned(), super::budget::left_in_figures);
+    let remaining = facts.slo.budget.remaining;
+    let left = remaining.map_or_else(|| "–".to_owned(), budget::left_in_figures);
     let figures = [
         ("Hit ratio, 5 min", ratio("5m")),
         ("Hit ratio, 1 h", ratio("1h")),
         ("Hit ratio, 24 h", ratio("1d")),
-        ("Error budget left", (left, super::budget::left_tone(budget.remaining))),
+        ("Error budget left", (left, budget::left_tone(remaining))),
     ];
     html! {
         dl {

@@ -64,7 +64,7 @@ pub(super) fn invalidations(facts: &StatusFacts) -> Markup {
             @if facts.invalidations.is_empty() {
                 p.empty { "Nothing was invalidated yet." }
             } @else {
-                table.cards role="table" {
+                table.cards.log role="table" {
                     thead role="rowgroup" {
                         tr role="row" {
                             @for title in ["When", "View", "Entity", "Range", "Cause"] {

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 
 use super::Tone;
-use super::budget::ratio_tone;
+use super::budget::{self, ratio_tone};
 use super::words::{ago, foreign, instant, share};
 use crate::inspect::{StatusFacts, ViewStatus, quantity};
 use crate::model::{Timestamp, ViewName};
@@ -18,7 +18,7 @@ pub(super) fn views(facts: &StatusFacts) -> Markup {
                 p.empty { "No view has blocks or was asked for yet." }
             } @else {
                 table.cards role="table" {
-                    caption { "Requests and misses of the last 24 hours; the view that spends most of the budget first" }
+                    caption { "Requests and misses of the last 24 hours; what spends most of the budget comes first" }
                     thead role="rowgroup" {
                         tr role="row" {
                             th role="columnheader" scope="col" { "View" }
@@ -27,7 +27,7 @@ pub(super) fn views(facts: &StatusFacts) -> Markup {
                             th.number role="columnheader" scope="col" { "Misses" }
                             th.number role="columnheader" scope="col" { "Blocks" }
                             th.number role="columnheader" scope="col" { "Size" }
-                            th role="columnheader" scope="col" { "Known until" }
+                            th role="columnheader" scope="col" { "Newest" }
                             th role="columnheader" scope="col" { "Why blocks were computed" }
                         }
                     }
@@ -53,7 +53,7 @@ fn row(view: &ViewStatus, all_bad: u64, objective: f64, now: Timestamp) -> Marku
         tr role="row" {
             th role="rowheader" scope="row" { (name(&view.view)) }
             td.number.(tone.class()) role="cell" data-label="Hit ratio" {
-                (ratio.map_or_else(|| "–".to_owned(), quantity::percent))
+                (budget::ratio(ratio))
             }
             td.number role="cell" data-label="Requests" { (quantity::count(view.counts.total())) }
             td.number role="cell" data-label="Misses" {
@@ -62,7 +62,7 @@ fn row(view: &ViewStatus, all_bad: u64, objective: f64, now: Timestamp) -> Marku
             }
             td.number role="cell" data-label="Blocks" { (quantity::count(view.blocks)) }
             td.number role="cell" data-label="Size" { (quantity::bytes(view.bytes)) }
-            td.time role="cell" data-label="Newest row" { (newest(view, now)) }
+            td.time role="cell" data-label="Newest" { (newest(view, now)) }
             td.wide role="cell" data-label="Why computed" { (why(view)) }
         }
     }
