@@ -163,7 +163,7 @@ fn shapes(browser: &mut Browser, chart: &str) -> (u64, u64, u64) {
 
 #[test]
 fn a_month_with_an_incident_is_fit_for_a_desk_and_a_phone_by_day_and_by_night() {
-    check_page(&serve(render(&facts(2 * 1440))), "calm");
+    check_page(&serve(render(&facts(2 * 1440), "/")), "calm");
 }
 
 #[test]
@@ -171,20 +171,20 @@ fn an_incident_that_is_going_on_has_a_page() {
     let facts = facts(300);
     let failed = facts.checks.iter().find(|check| check.level == Level::Fail).unwrap();
     assert_eq!(failed.alert, Some("FeatureStoreHitRatioCritical"), "{:?}", facts.checks);
-    check_page(&serve(render(&facts)), "incident");
+    check_page(&serve(render(&facts, "/")), "incident");
 }
 
 #[test]
 fn an_empty_cache_has_a_page() {
     let facts = read(desk::time("2026-11-21T03:12:45Z"), |_| ());
     assert!(facts.views.is_empty() && facts.burn_down.is_empty());
-    check_page(&serve(render(&facts)), "empty");
+    check_page(&serve(render(&facts, "/")), "empty");
 }
 
 #[test]
 fn the_charts_show_the_requests() {
     let Some(mut browser) = browser() else { return };
-    let url = serve(render(&facts(2 * 1440)));
+    let url = serve(render(&facts(2 * 1440), "/"));
     for (width, at_least) in [(1280, 500), (360, 250)] {
         browser.look(width, 800, "light");
         browser.open(&url);
@@ -202,7 +202,7 @@ fn the_page_agrees_with_the_facts() {
     let Some(mut browser) = browser() else { return };
     let facts = facts(2 * 1440);
     browser.look(1280, 900, "light");
-    browser.open(&serve(render(&facts)));
+    browser.open(&serve(render(&facts, "/")));
     let rows = browser.value("[...document.querySelectorAll('#views ~ table tbody th')].map(th => th.textContent)");
     let names: Vec<_> = facts.views.iter().map(|view| view.view.to_string()).collect();
     assert_eq!(rows, json!(names));
@@ -216,7 +216,7 @@ fn the_page_agrees_with_the_facts() {
 #[test]
 fn a_page_with_a_fault_does_not_pass() {
     let Some(mut browser) = browser() else { return };
-    let page = render(&facts(2 * 1440));
+    let page = render(&facts(2 * 1440), "/");
     browser.look(360, 640, "light");
     for (good, bad, fault) in [
         (
