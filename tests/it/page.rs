@@ -81,11 +81,12 @@ fn faults(browser: &mut Browser, url: &str) -> Vec<String> {
     let mut faults = browser.complaints();
     faults
         .extend(browser.requests().into_iter().filter(|asked| asked != url).map(|asked| format!("asked for {asked}")));
+    // Not the inner width of the window: a phone makes that as wide as the page.
+    let wide = browser.value("document.scrollingElement.scrollWidth").as_u64().unwrap();
+    if wide > u64::from(browser.width) {
+        faults.push(format!("wider than the window: {wide} > {}", browser.width));
+    }
     for (what, expression) in [
-        (
-            "wider than the window",
-            "document.scrollingElement.scrollWidth > innerWidth ? [document.body.scrollWidth] : []",
-        ),
         ("text without contrast", FAINT_TEXTS),
         ("name that is missing or stands twice", DANGLING),
         ("script", "[...document.scripts].map(script => script.outerHTML)"),
