@@ -274,7 +274,7 @@ impl Day {
     /// Not before Prometheus has seen its last requests. Those of the last scrape interval are lost to every counter,
     /// which the gauge's history does not lose; over 5 real minutes that is nothing, of the few seconds here it is much.
     pub fn end_service(&self) {
-        let mut service = self.service.borrow_mut().take().unwrap();
+        let Some(mut service) = self.service.borrow_mut().take() else { return };
         if !service.process().listens() {
             return;
         }
