@@ -7,8 +7,10 @@ pub mod explain;
 pub mod health;
 pub mod quantity;
 mod slo;
+mod status;
 mod text;
 
 pub use alerts::{ALERTS, Alert, Severity, Subject};
 pub use blocks::{BlockFacts, BlocksFacts, BlocksRequest, MOST_BLOCKS, blocks};
 pub use slo::{Requests, SloFacts};
+pub use status::{Bin, BudgetPoint, DiskStatus, StatusFacts, Verdict, ViewStatus, WorstMiss};

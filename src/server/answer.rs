@@ -6,15 +6,13 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
+use super::page::CONTENT_SECURITY_POLICY;
 use crate::error::{Error, ErrorKind};
 
 /// What Prometheus expects of its text format.
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const JSON: &str = "application/json";
 const HTML: &str = "text/html; charset=utf-8";
-/// The page brings its own styles and needs nothing else.
-const POLICY: &str =
-    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// An answer of this type, which nobody keeps or reinterprets.
 fn of_type(status: StatusCode, content_type: &'static str, body: String) -> Response {
@@ -33,7 +31,7 @@ pub fn metrics(text: String) -> Response {
 /// A page.
 pub fn html(page: String) -> Response {
     let mut response = of_type(StatusCode::OK, HTML, page);
-    response.headers_mut().insert("content-security-policy", HeaderValue::from_static(POLICY));
+    response.headers_mut().insert("content-security-policy", HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     response.headers_mut().insert("referrer-policy", HeaderValue::from_static("no-referrer"));
     response
 }

@@ -26,6 +26,7 @@ mod answer;
 mod gate;
 mod handle;
 mod options;
+pub mod page;
 mod ready;
 mod router;
 

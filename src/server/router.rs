@@ -16,7 +16,7 @@ use super::gate::Gate;
 use super::ready::Readiness;
 use crate::cache::FeatureStore;
 use crate::error::{Error, ErrorKind, Result};
-use crate::inspect::{self, BlocksRequest, Requests, SloFacts};
+use crate::inspect::{self, BlocksRequest, Requests, SloFacts, StatusFacts};
 use crate::metrics::catalogue;
 use crate::model::{Timestamp, ViewName};
 
@@ -163,8 +163,16 @@ async fn blocks(State(app): State<App>, Query(parameters): Parameters) -> Respon
     .await
 }
 
-async fn page(State(_): State<App>) -> Response {
-    answer::html("<!doctype html>".to_owned())
+async fn page(State(app): State<App>) -> Response {
+    let read = |store: &FeatureStore| {
+        store.flush();
+        StatusFacts::gather(store.cache_dir(), store.manifest(), store.settings(), store.now())
+    };
+    match app.work(&app.reads, read).await {
+        Ok(Ok(facts)) => answer::html(super::page::render(&facts)),
+        Ok(Err(error)) => answer::error(&error),
+        Err(response) => response,
+    }
 }
 
 async fn unknown() -> Response {

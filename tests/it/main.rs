@@ -17,6 +17,8 @@ mod agreement;
 #[cfg(feature = "async")]
 mod asynchronous;
 mod bad_luck;
+#[cfg(feature = "server")]
+mod browser;
 mod cleaning;
 #[cfg(feature = "cli")]
 mod cli;
@@ -42,6 +44,10 @@ mod gameday;
 #[cfg(feature = "server")]
 mod http;
 mod metrics_page;
+#[cfg(feature = "server")]
+mod month;
+#[cfg(feature = "server")]
+mod page;
 #[cfg(all(feature = "cli", feature = "server"))]
 mod panels;
 mod processes;

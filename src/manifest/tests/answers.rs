@@ -327,7 +327,9 @@ fn missed(minute: i64, name: &str, count: u64) -> Record {
 fn an_entity_is_new_where_neither_a_block_nor_a_miss_is_older() {
     let (_dir, manifest) = holding(&[
         published(block("OLD", 1, 5 * MINUTE)),
+        missed(30, "OLD", 1),
         published(block("NEW", 1, 25 * MINUTE)),
+        published(block("GIVEN", 1, 40 * MINUTE)),
         // Its block was computed again since.
         published(block("MISSED", 1, 25 * MINUTE)),
         missed(5, "MISSED", 1),
@@ -336,7 +338,10 @@ fn an_entity_is_new_where_neither_a_block_nor_a_miss_is_older() {
     ]);
     let found = manifest.read(|query| query.new_entities(at(10 * MINUTE))).unwrap();
     let found: Vec<_> = found.iter().map(|first| (first.entity.to_string(), first.at.as_ns() / MINUTE)).collect();
-    assert_eq!(found, [("symbol=ASKED".to_owned(), 30), ("symbol=NEW".to_owned(), 20)]);
+    assert_eq!(
+        found,
+        [("symbol=ASKED".to_owned(), 30), ("symbol=GIVEN".to_owned(), 40), ("symbol=NEW".to_owned(), 20)]
+    );
 }
 
 #[test]

@@ -1,0 +1,218 @@
+//! Ratios, burn rates, and how the error budget went.
+
+use std::time::Duration;
+
+use maud::{Markup, html};
+
+use super::chart::{Chart, Words, round_numbers};
+use super::times::{self, seconds};
+use super::{Tone, words};
+use crate::inspect::{BudgetPoint, StatusFacts, quantity};
+use crate::model::Timestamp;
+
+/// Above this burn rate the alert that wakes people up may fire.
+const PAGE_BURN: f64 = 6.0;
+
+/// The service level, window by window, beside the budget's burn-down.
+pub(super) fn budget(facts: &StatusFacts) -> Markup {
+    html! {
+        section aria-labelledby="slo" {
+            h2 id="slo" { "Service level" }
+            div.columns {
+                (windows(facts))
+                figure { (burn_down(facts)) }
+            }
+        }
+    }
+}
+
+fn windows(facts: &StatusFacts) -> Markup {
+    html! {
+        table.figures {
+            caption { "At least " (quantity::percent(facts.slo.objective)) " of the requests from cache" }
+            thead {
+                tr {
+                    th scope="col" { "Window" }
+                    th.number scope="col" { "Requests" }
+                    th.number scope="col" { "Hit ratio" }
+                    th.number scope="col" { "Burn rate" }
+                }
+            }
+            tbody {
+                @for window in &facts.slo.windows {
+                    tr {
+                        th scope="row" { (window.window) }
+                        td.number { (quantity::count(window.requests)) }
+                        (figure(ratio(window.hit_ratio), ratio_tone(window.hit_ratio, facts.slo.objective)))
+                        (figure(burn(window.burn_rate), burn_tone(window.burn_rate)))
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A cell whose tone is not only a colour: what is wrong is bold too.
+fn figure(text: String, tone: Tone) -> Markup {
+    html! { td.number.(tone.class()) { (text) } }
+}
+
+/// `97.3 %`, and a dash for none.
+pub(super) fn ratio(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "–".to_owned(), quantity::percent)
+}
+
+fn burn(rate: Option<f64>) -> String {
+    rate.map_or_else(|| "–".to_owned(), words::times)
+}
+
+pub(super) fn ratio_tone(ratio: Option<f64>, objective: f64) -> Tone {
+    match ratio {
+        None => Tone::Plain,
+        Some(ratio) if ratio < objective - 1e-9 => Tone::Bad,
+        Some(_) => Tone::Good,
+    }
+}
+
+fn burn_tone(rate: Option<f64>) -> Tone {
+    match rate {
+        Some(rate) if rate > PAGE_BURN + 1e-9 => Tone::Bad,
+        Some(rate) if rate > 1.0 + 1e-9 => Tone::Warning,
+        _ => Tone::Plain,
+    }
+}
+
+/// `41.3 %`, `-500 %`.
+pub(super) fn left_in_figures(left: f64) -> String {
+    if left < -1e-9 { format!("-{}", quantity::percent(-left)) } else { quantity::percent(left.max(0.0)) }
+}
+
+pub(super) fn left_tone(left: Option<f64>) -> Tone {
+    match left {
+        None => Tone::Plain,
+        Some(left) if left < -1e-9 => Tone::Bad,
+        Some(left) if left < 0.25 => Tone::Warning,
+        Some(_) => Tone::Good,
+    }
+}
+
+fn burn_down(facts: &StatusFacts) -> Markup {
+    let window = quantity::rough(Duration::from_secs(facts.slo.budget.window_seconds));
+    let (Some(first), Some(last)) = (facts.burn_down.first(), facts.burn_down.last()) else {
+        return html! {
+            figcaption { "Error budget of " (window) }
+            p.empty { "No requests in the last " (window) ", so there is no budget to spend." }
+        };
+    };
+    let spent = caption(facts);
+    let words = Words { id: "burn-down", title: &format!("Error budget left over {window}"), description: &spent };
+    html! {
+        figcaption {
+            "Error budget of " (window) ", " strong class=(left_tone(Some(last.remaining)).class()) { (left(last)) }
+            span.key { span.swatch.ideal {} "spent evenly" }
+        }
+        (chart(&facts.burn_down, first, last).draw(&words))
+        p.note { (spent) }
+    }
+}
+
+fn left(last: &BudgetPoint) -> String {
+    if last.remaining < -1e-9 {
+        format!("overspent by {}", quantity::percent(-last.remaining))
+    } else {
+        format!("{} left", quantity::percent(last.remaining.max(0.0)))
+    }
+}
+
+fn caption(facts: &StatusFacts) -> String {
+    let budget = &facts.slo.budget;
+    let mut text = format!(
+        "{} of {} missed, {} may.",
+        quantity::count(budget.spent),
+        quantity::counted(budget.requests, "request", "requests"),
+        words::misses(budget.allowed)
+    );
+    if let Some((day, share)) = worst_day(&facts.burn_down) {
+        text +=
+            &format!(" {} spent most: {} of the budget.", day.to_utc().format("%A, %-d %B"), quantity::percent(share));
+    }
+    words::together(&text)
+}
+
+/// The day that spent most, and how much of the budget; the points lie on the midnights.
+fn worst_day(points: &[BudgetPoint]) -> Option<(Timestamp, f64)> {
+    let day_of = |point: &BudgetPoint| (point.at.as_ns() - 1).div_euclid(86_400_000_000_000);
+    let mut worst: Option<(i64, f64)> = None;
+    let mut before = points.first()?.remaining;
+    for day in points.chunk_by(|a, b| day_of(a) == day_of(b)) {
+        let (Some(first), Some(last)) = (day.first(), day.last()) else { continue };
+        let spent = before - last.remaining;
+        if spent > worst.map_or(0.0, |(_, most)| most) {
+            worst = Some((day_of(first), spent));
+        }
+        before = last.remaining;
+    }
+    worst.map(|(day, spent)| (Timestamp::from_secs(day * 86_400), spent))
+}
+
+fn chart(points: &[BudgetPoint], first: &BudgetPoint, last: &BudgetPoint) -> Chart {
+    let (start, end) = (seconds(first.at), seconds(last.at).max(seconds(first.at) + 1.0));
+    let low = last.remaining.min(0.0);
+    let line: Vec<_> = points.iter().map(|point| (seconds(point.at), point.remaining)).collect();
+    let corners = [(seconds(last.at), 0.0), (start, 0.0)];
+    let area: Vec<_> = line.iter().copied().chain(corners).collect();
+    let mut chart = Chart::new(start..end, low..1.0, 190).rows(rows(low));
+    if low < 0.0 {
+        chart = chart.area("overspent", vec![(start, 0.0), (end, 0.0), (end, low), (start, low)]);
+    }
+    chart
+        .area("left", area)
+        .line("ideal", vec![(start, 1.0), (end, 0.0)])
+        .line("zero", vec![(start, 0.0), (end, 0.0)])
+        .line("budget", line)
+        .times(times::labels(first.at, last.at))
+}
+
+/// Everything and nothing, and round numbers that keep away from them.
+fn rows(low: f64) -> Vec<(f64, String)> {
+    let range = low..1.0;
+    let apart = (1.0 - low) * 0.12;
+    let others = round_numbers(&range, 6).into_iter().filter(|at| at.abs() > apart && (at - 1.0).abs() > apart);
+    let mut rows: Vec<f64> = others.collect();
+    // Far below nothing, everything and nothing are the same height.
+    rows.extend(if apart < 0.7 { vec![0.0, 1.0] } else { vec![0.0] });
+    rows.into_iter().map(|at| (at, words::axis_percent(at))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(at: &str, remaining: f64) -> BudgetPoint {
+        BudgetPoint { at: at.parse().unwrap(), requests: 1, spent: 0, remaining }
+    }
+
+    #[test]
+    fn what_is_spent_up_to_midnight_belongs_to_the_day_before() {
+        let points = [
+            point("2024-03-01T12:00", 1.0),
+            point("2024-03-02", 0.9),
+            point("2024-03-02T12:00", 0.8),
+            point("2024-03-03", 0.5),
+            point("2024-03-03T01:00", 0.3),
+        ];
+        let (day, share) = worst_day(&points).unwrap();
+        assert_eq!(day.to_string(), "2024-03-02T00:00:00Z");
+        assert!((share - 0.4).abs() < 1e-9);
+        assert_eq!(worst_day(&points[..1]), None);
+    }
+
+    #[test]
+    fn the_axis_always_has_everything_and_nothing_where_they_are_apart() {
+        let texts = |low| rows(low).into_iter().map(|(_, text)| text).collect::<Vec<_>>();
+        for low in [0.0, -0.3, -1.0, -3.0] {
+            assert!(texts(low).contains(&"0 %".to_owned()) && texts(low).contains(&"100 %".to_owned()), "{low}");
+        }
+        assert!(!texts(-50.0).contains(&"100 %".to_owned()), "{:?}", texts(-50.0));
+    }
+}
