@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::gameday::http;
 use crate::gameday::service::{Load, Orders, Service, warm};
 use crate::gameday::stack::{PATIENCE, Pace, Process, Programs, Stack, free_address, shipped, until};
 use crate::gameday::units::{Machine, Places};
@@ -156,7 +157,11 @@ fn every_command_runs_as_it_is_printed() {
             command.envs(settings.iter().map(|(key, value)| (key, value)));
             command.envs(machine.drop_ins("feature-cache.service"));
         });
-        until("larder serve", PATIENCE, || crate::gameday::http::get(address, "/ready").map_err(|e| e.to_string()));
+        // Its first look at what others have counted takes a moment.
+        until("larder serve", PATIENCE, || match http::get(address, "/metrics") {
+            Ok((200, text)) if text.contains("\nfeaturestore_hit_ratio ") => Ok(()),
+            other => Err(format!("{other:?}")),
+        });
         process
     };
     let serving = std::cell::RefCell::new(Some(serve()));

@@ -269,9 +269,22 @@ impl Day {
         self.jobs.borrow_mut().insert(unit, Job::begin(command, every));
     }
 
-    /// Lets the service end as it should.
-    pub fn stop_service(&self) {
-        self.service.borrow_mut().take().unwrap().stop();
+    /// Ends the service: as it should where it listens, at once where it hangs or is gone.
+    ///
+    /// Not before Prometheus has seen its last requests. Those of the last scrape interval are lost to every counter,
+    /// which the gauge's history does not lose; over 5 real minutes that is nothing, of the few seconds here it is much.
+    pub fn end_service(&self) {
+        let Some(mut service) = self.service.borrow_mut().take() else { return };
+        if !service.process().listens() {
+            return;
+        }
+        service.pause();
+        let seen = || self.stack.query("sum(changes(featurestore_requests_total[2s]))");
+        until("a scrape of the last requests", PATIENCE, || match seen().first() {
+            Some((_, changes)) if *changes > 0.0 => Err(format!("{changes} counters changed")),
+            _ => Ok(()),
+        });
+        service.stop();
     }
 
     fn stop(&self, unit: &str) {
@@ -294,7 +307,7 @@ impl Day {
                 wait_for(at);
             }
             SERVICE => {
-                self.service.borrow_mut().take();
+                self.end_service();
                 // With the process go the faults of what it is connected to.
                 for fault in [SOURCE_IS_DOWN, FEED_STOPPED] {
                     let _ = std::fs::remove_file(self.orders.faults.join(fault));

@@ -150,7 +150,7 @@ fn a_proxy(programs: &Programs) {
 
 /// A disk of its own, and a plan with something new to publish all the time.
 fn on_a_disk(megabytes: u32, archive: u64) -> Option<(Disk, Plan)> {
-    let load = Load { rate: 60, hot: 40, new_every: 40, archive, ..Load::default() };
+    let load = Load { rate: 60, hot: 40, new_every: 120, archive, ..Load::default() };
     let settings = &[("LARDER_DISK__RESERVE_GB", "0.02"), ("LARDER_DISK__AUTO_CLEAN", "false")];
     Some((Disk::mount(megabytes * 1000)?, Plan { load, settings, ..Plan::default() }))
 }
@@ -173,7 +173,7 @@ fn a_read_only_disk(programs: &Programs) {
     let Some((disk, plan)) = on_a_disk(120, 0) else { return };
     let day = Day::begin_in(programs, &plan, tempfile::tempdir().unwrap(), disk.cache());
     // Nothing that is being written to can be made read-only, so this happens while nobody does.
-    day.stop_service();
+    day.end_service();
     disk.remount("ro");
     day.restart(SERVICE);
     let alerts: &[(&str, &[&str])] = &[(PUBLISHES, &[DEV]), (FOLD, &[DEV])];

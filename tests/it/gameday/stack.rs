@@ -72,6 +72,13 @@ impl Process {
         self.0.try_wait().unwrap()
     }
 
+    /// Whether it runs and is not stopped.
+    pub fn listens(&self) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap_or_default();
+        let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        state.is_some_and(|state| !"TtZX".contains(state))
+    }
+
     pub fn signal(&self, signal: &str) {
         let done = Command::new("kill").args([&format!("-{signal}"), &self.id().to_string()]).status();
         assert!(done.unwrap().success());
