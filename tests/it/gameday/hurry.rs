@@ -17,6 +17,7 @@ const WINDOWS: &[(&str, &str)] = &[
     ("6h", "40s"),
     ("1d", "50s"),
     ("3d", "60s"),
+    ("7d", "2h"),
     ("30d", "12h"),
 ];
 /// Waiting times that are divided by more than 60: nobody waits a minute for word of a ticket's end.
