@@ -91,11 +91,11 @@ fn thrashing(programs: &Programs) {
 }
 
 fn a_cold_cache(programs: &Programs) {
-    // So many that none is asked for twice between two invalidations.
+    // So many that none is asked for twice between two invalidations, of which each holds the manifest for a moment.
     let load = Load { rate: 60, hot: 300, ..Load::default() };
     let day = Day::begin(programs, &Plan { load, watch: Watch::Larder, ..Plan::default() });
     let arguments = &["invalidate", "--view", "prices", "--cause", "backfill"];
-    day.begin_job(BACKFILL, Duration::from_millis(100), arguments);
+    day.begin_job(BACKFILL, Duration::from_millis(1500), arguments);
     most_miss(&day, || day.fix(CRITICAL, "stop-removing", &[("JOB", BACKFILL)]));
 }
 
