@@ -53,7 +53,7 @@ pub fn directories(key: &str, value: &str) -> Vec<String> {
         let mut tail = rest.split_off(LONGEST);
         // A directory of these names is this one, or the one above.
         if matches!(tail.as_str(), "." | "..") {
-            tail.insert_str(0, &rest.split_off(LONGEST - 1));
+            tail.insert_str(0, &rest.split_off(LONGEST - 2));
         }
         parts.push(std::mem::replace(&mut rest, tail) + "~");
     }
@@ -98,8 +98,8 @@ mod tests {
 
     #[test]
     fn no_part_of_a_long_value_is_a_directory_of_its_own_meaning() {
-        for dots in [".", ".."] {
-            let value = "A".repeat(LONGEST - "symbol=".len()) + dots;
+        for (before, dots) in [("A", "."), ("A", ".."), (".", "."), (".", "..")] {
+            let value = before.repeat(LONGEST - "symbol=".len()) + dots;
             let parts = directories("symbol", &value);
             assert!(parts.iter().all(|part| !matches!(part.as_str(), "." | "..")), "{parts:?}");
             assert_eq!(keys_of(parts.iter().map(String::as_str)), Some(vec![("symbol".to_owned(), value)]));
