@@ -45,7 +45,10 @@ impl Core {
             one(&catalogue::DISK_RESERVE, settings.reserve() as f64),
         ];
         samples.extend(self.dir.free_bytes().ok().map(|free| one(&catalogue::DISK_FREE, free as f64)));
-        samples.extend(self.manifest.unfolded_bytes().ok().map(|n| one(&catalogue::JOURNAL_UNFOLDED, n as f64)));
+        // Who never folds does not know what others have folded.
+        if !settings.manifest.fold_interval.is_zero() {
+            samples.extend(self.manifest.unfolded_bytes().ok().map(|n| one(&catalogue::JOURNAL_UNFOLDED, n as f64)));
+        }
         samples
     }
 

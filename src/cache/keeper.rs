@@ -229,7 +229,9 @@ impl Core {
     }
 
     fn observe(&self) {
+        // Without the history everything in the manifest would look new.
         if self.observes
+            && self.has_history()
             && let Err(error) = self.observe_others()
         {
             self.io_error("fold", &error);

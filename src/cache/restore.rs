@@ -33,10 +33,12 @@ impl Core {
     /// count twice. Returns whether they may go.
     pub fn restore_history(&self) -> bool {
         let mut state = self.restored.trying.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.done || state.attempts >= ATTEMPTS {
+        // Who makes no requests of its own has nothing that could come back: it never goes on without.
+        let given_up = |state: &State| !self.observes && state.attempts >= ATTEMPTS;
+        if state.done || given_up(&state) {
             return true;
         }
-        state.attempts += 1;
+        state.attempts = state.attempts.saturating_add(1);
         match self.read_history() {
             Ok(()) => state.done = true,
             Err(error) => {
@@ -44,7 +46,7 @@ impl Core {
             }
         }
         self.restored.done.store(state.done, Ordering::Release);
-        state.done || state.attempts >= ATTEMPTS
+        state.done || given_up(&state)
     }
 
     /// Whether the history is in the counts. Where it could not be read, it never will be: by now this

@@ -13,6 +13,7 @@ use super::page::Page;
 use super::report::{Printer, Report};
 use super::session::Session;
 use crate::cache::FeatureStore;
+use crate::error::{Error, ErrorKind};
 use crate::server::{Options as ServerOptions, Server, Token};
 
 const LONG_ABOUT: &str = "\
@@ -71,6 +72,10 @@ pub fn run(options: &Options, session: &Session, printer: Printer) -> ExitCode {
     };
     let printed = printer.result(Ok(listening));
     while !session.interrupt.is_raised() {
+        if server.is_finished() {
+            let what = "the server ended by itself: the log says why";
+            return printer.failure(&Error::new(ErrorKind::Unavailable, what).into());
+        }
         std::thread::sleep(GLANCE);
     }
     drop(server);

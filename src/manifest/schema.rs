@@ -100,8 +100,9 @@ fn begin(connection: &Connection, path: &Path) -> Result<()> {
     connection.execute_batch("COMMIT").map_err(failed)
 }
 
-/// Brings the tables of version `from` up to date in one transaction. History stays as it is; what
-/// blocks have in addition is read from their files, so a rebuild is due.
+/// Brings the tables of version `from` up to date in one transaction. History stays as it is. What
+/// blocks have in addition comes as they are published again, or with `larder repair`: a rebuild by every
+/// process that meets the new version would read the whole cache several times over.
 fn migrate(connection: &Connection, path: &Path, from: i64) -> Result<()> {
     let steps = MIGRATIONS.iter().skip(usize::try_from(from - 1).unwrap_or_default());
     if steps.len() == 0 {
@@ -117,7 +118,6 @@ fn migrate(connection: &Connection, path: &Path, from: i64) -> Result<()> {
         connection.execute_batch("BEGIN").map_err(failed)?;
         steps.into_iter().try_for_each(|sql| connection.execute_batch(sql)).map_err(failed)?;
         set(connection, path, "schema_version", &VERSION.to_string())?;
-        set(connection, path, NEEDS_REBUILD, "true")?;
         connection.execute_batch("COMMIT").map_err(failed)
     })();
     if migrated.is_err() {

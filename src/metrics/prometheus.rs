@@ -263,14 +263,20 @@ struct Sampled {
 }
 
 impl Samples {
-    /// Views beyond the cap, and several stores on one recorder, come together: amounts add up, of
-    /// times and ratios the largest stands.
+    /// Views beyond the cap, and several stores on one recorder, come together: amounts add up, of what is
+    /// better the more there is the least stands, of the rest the most.
     fn add(&mut self, sample: Sample) {
-        let adds_up = ["bytes", "blocks"].contains(&sample.metric.unit);
+        let scarce = [&catalogue::HIT_RATIO, &catalogue::BUDGET_REMAINING, &catalogue::DISK_FREE];
+        let scarce = scarce.contains(&sample.metric);
+        let adds_up = !scarce && ["bytes", "blocks"].contains(&sample.metric.unit);
         let new = || Sampled { metric: sample.metric, values: BTreeMap::new() };
         let sampled = self.0.entry(sample.metric.name).or_insert_with(new);
-        let value = sampled.values.entry(sample.labels).or_insert(if adds_up { 0.0 } else { f64::NEG_INFINITY });
-        *value = if adds_up { *value + sample.value } else { value.max(sample.value) };
+        let value = sampled.values.entry(sample.labels).or_insert(if adds_up { 0.0 } else { sample.value });
+        *value = match (adds_up, scarce) {
+            (true, _) => *value + sample.value,
+            (_, true) => value.min(sample.value),
+            _ => value.max(sample.value),
+        };
     }
 
     fn families(self) -> Vec<MetricFamily> {

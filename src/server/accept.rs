@@ -1,6 +1,7 @@
 //! Accepting connections, with the limits that `axum::serve` does not have.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +12,7 @@ use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use hyper::server::conn::http1;
+use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
@@ -18,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::answer;
 use super::options::Options;
-use super::router::router;
+use super::router::{count, router};
 use crate::cache::FeatureStore;
 use crate::metrics::catalogue;
 
@@ -97,7 +99,14 @@ fn connect(
         .header_read_timeout(shared.options.header_timeout)
         .max_buf_size(HEADER_BYTES)
         .half_close(false);
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+    let asked = Arc::new(AtomicBool::new(false));
+    let (service, asking) = (TowerToHyperService::new(router.clone()), Arc::clone(&asked));
+    let service = hyper::service::service_fn(move |request| {
+        // Relaxed: only a counter depends on it.
+        asking.store(true, Ordering::Relaxed);
+        service.call(request)
+    });
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
     let shared = Arc::clone(shared);
     tokio::spawn(async move {
         let _permit = permit;
@@ -110,8 +119,12 @@ fn connect(
             }
         };
         match ended {
-            // An idle connection ends like this too: nothing is wrong with it.
-            Ok(Err(error)) if error.is_timeout() => shared.rejected("slow_header"),
+            // A connection that was used and is idle ends like this too: nothing is wrong with it.
+            Ok(Err(error)) if error.is_timeout() => {
+                if !asked.load(Ordering::Relaxed) {
+                    shared.rejected("slow_header");
+                }
+            }
             Ok(Err(error)) => tracing::debug!(target: "larder::server", %error, "a connection broke"),
             Ok(Ok(())) => {}
             Err(_) => shared.rejected("slow_request"),
@@ -127,11 +140,13 @@ async fn ended_or_old(stop: &mut watch::Receiver<bool>, lifetime: Duration) {
 
 /// Asks for the token, and ends what takes too long.
 async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let is_open = request.uri().path() == "/health";
+    let path = request.uri().path().to_owned();
+    let is_open = path == "/health";
     if let Some(token) = shared.options.token.as_ref().filter(|_| !is_open) {
         let given = request.headers().get(AUTHORIZATION).and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         if !given.is_some_and(|given| token.is(given)) {
             shared.rejected("token");
+            count(shared.store.recorder(), &path, StatusCode::UNAUTHORIZED);
             let message = "give the token of this server as `Authorization: Bearer …`";
             let mut response = answer::failure(StatusCode::UNAUTHORIZED, "unauthorized", message);
             response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -142,6 +157,7 @@ async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) 
         Ok(response) => response,
         Err(_) => {
             shared.rejected("slow_request");
+            count(shared.store.recorder(), &path, StatusCode::SERVICE_UNAVAILABLE);
             let message = "the answer took too long: the manifest may be held by another program";
             answer::failure(StatusCode::SERVICE_UNAVAILABLE, "busy", message)
         }

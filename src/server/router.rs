@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::Router;
-use axum::extract::{Query, Request, State};
+use axum::extract::{OriginalUri, Query, Request, State};
 use axum::http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::{self, Next};
@@ -17,7 +17,7 @@ use super::ready::Readiness;
 use crate::cache::FeatureStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::{self, BlocksRequest, Requests, SloFacts, StatusFacts};
-use crate::metrics::catalogue;
+use crate::metrics::{Recorder, catalogue};
 use crate::model::{Timestamp, ViewName};
 
 const ENDPOINTS: [&str; 6] = ["/", "/metrics", "/health", "/ready", "/slo", "/blocks"];
@@ -30,6 +30,8 @@ pub(super) struct App {
     exports: Gate,
     /// The others read the manifest, which one at a time can do.
     reads: Gate,
+    /// Of its own, so that no page keeps it waiting.
+    readiness: Gate,
 }
 
 type Parameters = Query<BTreeMap<String, String>>;
@@ -40,7 +42,7 @@ type Parameters = Query<BTreeMap<String, String>>;
 /// ask, and how long a client may take to do so, is up to whoever serves it: [`Server`](super::Server)
 /// has limits for both.
 pub fn router(store: FeatureStore) -> Router {
-    let app = App { store, exports: Gate::new(2, 64), reads: Gate::new(1, 16) };
+    let app = App { store, exports: Gate::new(2, 64), reads: Gate::new(1, 16), readiness: Gate::new(1, 16) };
     Router::new()
         .route("/", get(page))
         .route("/metrics", get(metrics))
@@ -49,25 +51,31 @@ pub fn router(store: FeatureStore) -> Router {
         .route("/slo", get(slo))
         .route("/blocks", get(blocks))
         .fallback(unknown)
-        .layer(middleware::from_fn_with_state(app.clone(), count))
+        .layer(middleware::from_fn_with_state(app.clone(), check))
         .with_state(app)
 }
 
+/// Counts an answer.
+pub(super) fn count(recorder: &dyn Recorder, path: &str, status: StatusCode) {
+    let path = ENDPOINTS.into_iter().find(|known| *known == path).unwrap_or("other");
+    let status = match status.as_u16() {
+        ..400 => "2xx",
+        400..500 => "4xx",
+        _ => "5xx",
+    };
+    recorder.add(&catalogue::HTTP_REQUESTS, &[path, status], 1.0);
+}
+
 /// Counts the answer, and refuses a body: nothing here takes one.
-async fn count(State(app): State<App>, request: Request, next: Next) -> Response {
-    let path = ENDPOINTS.into_iter().find(|path| *path == request.uri().path()).unwrap_or("other");
+async fn check(State(app): State<App>, request: Request, next: Next) -> Response {
+    let path = request.uri().path().to_owned();
     let response = if has_body(request.headers()) {
         app.rejected("body");
         answer::failure(StatusCode::PAYLOAD_TOO_LARGE, "invalid", "these endpoints take no body: send none")
     } else {
         next.run(request).await
     };
-    let status = match response.status().as_u16() {
-        ..400 => "2xx",
-        400..500 => "4xx",
-        _ => "5xx",
-    };
-    app.store.recorder().add(&catalogue::HTTP_REQUESTS, &[path, status], 1.0);
+    count(app.store.recorder(), &path, response.status());
     response
 }
 
@@ -131,7 +139,7 @@ async fn health() -> Response {
 }
 
 async fn ready(State(app): State<App>) -> Response {
-    match app.work(&app.reads, Readiness::of).await {
+    match app.work(&app.readiness, Readiness::of).await {
         Ok(readiness) if readiness.ready => answer::json(StatusCode::OK, &readiness),
         Ok(readiness) => answer::json(StatusCode::SERVICE_UNAVAILABLE, &readiness),
         Err(response) => response,
@@ -163,13 +171,13 @@ async fn blocks(State(app): State<App>, Query(parameters): Parameters) -> Respon
     .await
 }
 
-async fn page(State(app): State<App>) -> Response {
+async fn page(State(app): State<App>, OriginalUri(uri): OriginalUri) -> Response {
     let read = |store: &FeatureStore| {
         store.flush();
         StatusFacts::gather(store.cache_dir(), store.manifest(), store.settings(), store.now())
     };
     match app.work(&app.reads, read).await {
-        Ok(Ok(facts)) => answer::html(super::page::render(&facts)),
+        Ok(Ok(facts)) => answer::html(super::page::render(&facts, uri.path())),
         Ok(Err(error)) => answer::error(&error),
         Err(response) => response,
     }

@@ -50,7 +50,11 @@ pub fn directories(key: &str, value: &str) -> Vec<String> {
     let mut rest = format!("{key}={}", escape(value));
     let mut parts = Vec::with_capacity(1);
     while rest.len() > LONGEST {
-        let tail = rest.split_off(LONGEST);
+        let mut tail = rest.split_off(LONGEST);
+        // A directory of these names is this one, or the one above.
+        if matches!(tail.as_str(), "." | "..") {
+            tail.insert_str(0, &rest.split_off(LONGEST - 1));
+        }
         parts.push(std::mem::replace(&mut rest, tail) + "~");
     }
     parts.push(rest);
@@ -90,6 +94,16 @@ mod tests {
         assert_eq!(unescape("%41"), None, "escaped without need");
         assert_eq!(unescape("A/B"), None);
         assert_eq!(unescape("%F"), None);
+    }
+
+    #[test]
+    fn no_part_of_a_long_value_is_a_directory_of_its_own_meaning() {
+        for dots in [".", ".."] {
+            let value = "A".repeat(LONGEST - "symbol=".len()) + dots;
+            let parts = directories("symbol", &value);
+            assert!(parts.iter().all(|part| !matches!(part.as_str(), "." | "..")), "{parts:?}");
+            assert_eq!(keys_of(parts.iter().map(String::as_str)), Some(vec![("symbol".to_owned(), value)]));
+        }
     }
 
     #[test]

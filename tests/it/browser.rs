@@ -16,6 +16,8 @@ pub struct Browser {
     socket: WebSocket<TcpStream>,
     session: Option<String>,
     commands: u64,
+    /// Of the window, in pixels.
+    pub width: u32,
     /// Events of the protocol, oldest first.
     pub events: Vec<Value>,
     _profile: tempfile::TempDir,
@@ -48,7 +50,8 @@ impl Browser {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let (socket, _) = tungstenite::client(format!("ws://127.0.0.1:{port}{path}"), stream).unwrap();
-        let mut browser = Self { process, socket, session: None, commands: 0, events: Vec::new(), _profile: profile };
+        let mut browser =
+            Self { process, socket, session: None, commands: 0, width: 0, events: Vec::new(), _profile: profile };
         let tab = browser.command("Target.createTarget", json!({"url": "about:blank"}));
         let attached = browser.command("Target.attachToTarget", json!({"targetId": tab["targetId"], "flatten": true}));
         browser.session = Some(attached["sessionId"].as_str().unwrap().to_owned());
@@ -96,6 +99,7 @@ impl Browser {
 
     /// A window of this size, by day or by night.
     pub fn look(&mut self, width: u32, height: u32, scheme: &str) {
+        self.width = width;
         self.command(
             "Emulation.setDeviceMetricsOverride",
             json!({"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 800}),

@@ -298,17 +298,27 @@ fn an_invalidation_is_told_from_first_requests_with_its_cause() {
 }
 
 #[test]
-fn what_cleaning_removed_too_early_is_told_with_the_setting_that_helps() {
+fn what_was_evicted_for_want_of_room_is_told_with_the_setting_that_helps() {
+    let larder = Larder::with_demo();
+    let mut clean = larder.command(["clean"]);
+    assert!(clean.env("LARDER_MAX_CACHE_SIZE_GB", "0.000000001").output().unwrap().status.success());
+    larder.demo(&[]);
+    let (explained, _) = larder.json("explain HitRatioCritical");
+    let mut found = causes(&explained);
+    found.sort_by_key(|(name, ..)| *name);
+    assert_eq!(found, [("evicted_size", 10, 0.5), ("new_view", 10, 0.5)]);
+    let (text, _) = larder.text("explain HitRatioCritical");
+    assert!(text.contains("raise max_cache_size_gb"), "{text}");
+}
+
+#[test]
+fn what_was_unused_for_long_is_not_blamed_for_a_range_that_moves_on() {
     let larder = Larder::with_demo();
     let mut clean = larder.command(["clean"]);
     assert!(clean.env("FEATURE_CACHE_RETENTION_DAYS", "0.00000001").output().unwrap().status.success());
     larder.demo(&[]);
     let (explained, _) = larder.json("explain HitRatioCritical");
-    assert_eq!(causes(&explained), [("new_view", 10, 0.5), ("removed_unused", 10, 0.5)]);
-    let (text, _) = larder.text("explain HitRatioCritical");
-    assert!(text.contains("removed as unused for too long"), "{text}");
-    let (weekly, _) = report(&larder, "doctor --weekly");
-    assert_eq!(check(&weekly, "Retention")["level"], "warn", "{weekly}");
+    assert_eq!(causes(&explained), [("new_view", 20, 1.0)]);
 }
 
 #[test]

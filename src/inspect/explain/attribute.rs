@@ -147,8 +147,9 @@ impl<'a> Gone<'a> {
             cause: Cause::Invalidated(done.cause.clone()),
             left: done.blocks,
         });
-        // An invalidation is told with its cause above; whoever met damage missed for that reason.
-        let told = [RemovalReason::Invalidated, RemovalReason::Quarantined];
+        // An invalidation is told with its cause above; whoever met damage missed for that reason. A block that
+        // was unused for days explains nothing: where ranges move on, an old block goes for every new one.
+        let told = [RemovalReason::Invalidated, RemovalReason::Quarantined, RemovalReason::Expired];
         let removed = evidence.removals.iter().filter(|row| !told.contains(&row.reason)).map(|row| Removal {
             minute: row.minute,
             place: (&row.view, Some(&row.entity)),

@@ -51,7 +51,6 @@ impl Cause {
             Self::Invalidated(_) => "invalidated",
             Self::Removed(RemovalReason::Size) => "evicted_size",
             Self::Removed(RemovalReason::Disk) => "evicted_disk",
-            Self::Removed(RemovalReason::Expired) => "removed_unused",
             Self::Removed(_) => "removed_orphan",
             Self::Damaged => "damaged",
             Self::Unreadable => "unreadable",
@@ -72,7 +71,6 @@ impl Cause {
             Self::Invalidated(cause) => return format!("invalidated: {cause}"),
             Self::Removed(RemovalReason::Size) => "evicted: the cache was full",
             Self::Removed(RemovalReason::Disk) => "evicted: the disk was nearly full",
-            Self::Removed(RemovalReason::Expired) => "removed as unused for too long",
             Self::Removed(_) => "removed as blocks of an old version",
             Self::Damaged => "damaged files",
             Self::Unreadable => "files that cannot be read",
@@ -103,9 +101,6 @@ impl Cause {
             }
             Self::Removed(RemovalReason::Disk) => {
                 ("make room on the disk, or move the cache to a larger one; how it stands", Some("doctor"))
-            }
-            Self::Removed(RemovalReason::Expired) => {
-                ("raise retention_days above the longest pause between two uses", Some("doctor --weekly"))
             }
             Self::Removed(_) => (
                 "finish the rollout, or raise disk.orphan_after: a version that was taken for old is still asked for; the versions",

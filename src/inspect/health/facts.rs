@@ -90,8 +90,6 @@ pub struct KnownFacts {
     pub old_versions: OldVersions,
     /// Blocks that were removed in the last hour and the last day, by reason.
     pub removed: BTreeMap<RemovalReason, Removed>,
-    /// Blocks removed as unused in 30 days, and how many blocks of the same entities were missed later.
-    pub regretted: (u64, u64),
 }
 
 /// Requests of one window.
@@ -177,7 +175,16 @@ impl HealthFacts {
     ///
     /// Nothing here is an error: what cannot be found out is a finding.
     pub fn gather(dir: &CacheDir, manifest: &Manifest, settings: &Settings, now: Timestamp) -> Self {
-        let read = manifest.read(|query| Ok((KnownFacts::read(query, settings, now)?, query.report().clone())));
+        Self::of(KnownFacts::gather(manifest, settings, now), dir, settings, now)
+    }
+
+    /// The same with what the manifest said, or why it said nothing.
+    pub(in crate::inspect) fn of(
+        read: Result<(KnownFacts, FoldReport)>,
+        dir: &CacheDir,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Self {
         let (state, known) = match read {
             Ok((known, report)) => (state_of(&report), Some(known)),
             Err(error) => match error.kind() {
@@ -205,7 +212,11 @@ fn state_of(report: &FoldReport) -> ManifestState {
 }
 
 impl KnownFacts {
-    fn read(query: &Query<'_>, settings: &Settings, now: Timestamp) -> Result<Self> {
+    fn gather(manifest: &Manifest, settings: &Settings, now: Timestamp) -> Result<(Self, FoldReport)> {
+        manifest.read(|query| Ok((Self::read(query, settings, now)?, query.report().clone())))
+    }
+
+    pub(in crate::inspect) fn read(query: &Query<'_>, settings: &Settings, now: Timestamp) -> Result<Self> {
         let requests = Requests::read(query, now)?;
         let totals = query.totals()?;
         let (summaries, versions) = (query.view_summaries()?, query.views()?);
@@ -216,7 +227,6 @@ impl KnownFacts {
             views: views(&summaries, &query.current_views()?, &requests.minutes, now),
             old_versions: old_versions(&summaries, &versions, settings, now),
             journals: journals(query.report()),
-            regretted: query.regretted(now.saturating_sub(30 * DAY))?,
             ..Self::default()
         };
         facts.count(&requests.minutes, settings, now);

@@ -228,8 +228,6 @@ fn oddities_that_cost_something_are_noticed() {
     assert_eq!(found(|facts, _| facts.settings.cleanup_target = 0.9), [("Settings", Level::Warn)]);
     assert_eq!(found(|facts, _| facts.settings.manifest.fold_interval = Duration::ZERO), [("Settings", Level::Warn)]);
     assert_eq!(found(|facts, _| facts.settings.max_cache_size_gb = 101.0), [("Settings", Level::Warn)]);
-    assert_eq!(found(|_, known| known.regretted = (100, 5)), []);
-    assert_eq!(found(|_, known| known.regretted = (100, 6)), [("Retention", Level::Warn)]);
     let old = |bytes| found(|_, known| known.old_versions = OldVersions { versions: 1, blocks: 1, bytes });
     assert_eq!((old(GB / 5), old(GB / 5 + 1)), (vec![], vec![("Old versions", Level::Warn)]));
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Check, DeepFacts, HealthFacts, KnownFacts, Level, ViewFacts, unless};
-use crate::inspect::quantity::{bytes, count, counted, percent, rough};
+use crate::inspect::quantity::{bytes, count, counted, rough};
 use crate::manifest::RemovalReason;
 use crate::upkeep::Reason;
 
@@ -21,7 +21,6 @@ pub(super) fn checks(facts: &HealthFacts, known: &KnownFacts) -> Vec<Check> {
         thrashing(known),
         clock(known),
         settings(facts, known),
-        retention(facts, known),
         old_versions(known),
         tails(known),
         growth(facts, known),
@@ -98,16 +97,6 @@ fn settings(facts: &HealthFacts, known: &KnownFacts) -> Check {
     let figure = if odd.is_empty() { "consistent".to_owned() } else { odd.join("; ") };
     let check = Check::new("Settings", unless(!odd.is_empty(), Level::Warn), figure, "consistent");
     check.weekly().fix("change them in the settings file or the environment of every process that shares the cache")
-}
-
-fn retention(facts: &HealthFacts, known: &KnownFacts) -> Check {
-    let (expired, missed) = known.regretted;
-    let days = facts.settings.retention_days;
-    let figure = format!("{} of {} removed as unused in 30 days were asked for again", count(missed), blocks(expired));
-    let level = unless(missed > 0 && missed.saturating_mul(20) > expired, Level::Warn);
-    let check =
-        Check::new("Retention", level, figure, format!("at most {} of them; retention_days = {days}", percent(0.05)));
-    check.weekly().fix("raise retention_days above the longest pause between two uses of a block")
 }
 
 fn old_versions(known: &KnownFacts) -> Check {

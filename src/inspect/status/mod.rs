@@ -6,7 +6,7 @@ mod views;
 
 use std::time::Duration;
 
-use super::health::{self, Check, HealthFacts, Period};
+use super::health::{self, Check, HealthFacts, KnownFacts, Period};
 use super::slo::{Requests, SloFacts};
 use crate::config::Settings;
 use crate::error::Result;
@@ -79,9 +79,13 @@ impl StatusFacts {
     /// # Errors
     /// Those of the manifest, and of a disk that does not say how full it is.
     pub fn gather(dir: &CacheDir, manifest: &Manifest, settings: &Settings, now: Timestamp) -> Result<Self> {
-        let answers = manifest.read(|query| Answers::ask(query, now))?;
+        // In one go: whoever reads second finds everything folded, and a damaged manifest gone.
+        let (answers, known, report) = manifest.read(|query| {
+            let known = KnownFacts::read(query, settings, now)?;
+            Ok((Answers::ask(query, now)?, known, query.report().clone()))
+        })?;
         let mut facts = Self::new(answers, settings, now, dir.free_bytes()?);
-        facts.checks = health::checks(&HealthFacts::gather(dir, manifest, settings, now));
+        facts.checks = health::checks(&HealthFacts::of(Ok((known, report)), dir, settings, now));
         facts.checks.retain(|check| check.period == Period::Daily);
         Ok(facts)
     }

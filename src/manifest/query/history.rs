@@ -119,20 +119,6 @@ SELECT view, entity, min(seen) AS first FROM (
     SELECT view, entity, minute::TIMESTAMP_NS AS seen FROM misses UNION ALL SELECT view, entity, created FROM manifest)
 GROUP BY ALL HAVING first >= make_timestamp_ns(?) ORDER BY ALL";
 
-/// Misses of what was not there, of entities of which blocks had been removed as unused before; no
-/// removal explains more misses than it removed blocks.
-const REGRETTED: &str = "
-WITH expired AS (
-    SELECT view, entity, sum(blocks) AS blocks, min(minute) AS first FROM removals_per_minute
-    WHERE reason = 'expired' AND minute >= make_timestamp($1) GROUP BY ALL
-), missed AS (
-    SELECT e.view, e.entity, sum(m.count) AS blocks FROM expired e
-    JOIN misses m ON m.view = e.view AND m.entity = e.entity AND m.reason = 'absent' AND m.minute >= e.first
-    GROUP BY ALL
-)
-SELECT coalesce(sum(e.blocks), 0)::UBIGINT, coalesce(sum(least(e.blocks, coalesce(m.blocks, 0))), 0)::UBIGINT
-FROM expired e LEFT JOIN missed m USING (view, entity)";
-
 const REMOVALS: &str = "
 SELECT epoch_us(minute) // 60000000, view, entity, reason, sum(blocks)::UBIGINT, sum(young)::UBIGINT
 FROM removals_per_minute WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
@@ -217,18 +203,6 @@ impl Query<'_> {
                 young: row.get(5)?,
             })
         })
-    }
-
-    /// How many blocks were removed as unused from `since` on, and how many of them, at most, were
-    /// missed afterwards.
-    ///
-    /// # Errors
-    /// As of [`totals`](Self::totals).
-    pub fn regretted(&self, since: Timestamp) -> Result<(u64, u64)> {
-        let rows = self.rows("looking for what was removed too early", REGRETTED, [minute_of(since)], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-        Ok(rows.into_iter().next().unwrap_or_default())
     }
 
     /// Misses per minute from the minute of `since` on, in order of time.

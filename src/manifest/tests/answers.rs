@@ -345,33 +345,6 @@ fn an_entity_is_new_where_neither_a_block_nor_a_miss_is_older() {
 }
 
 #[test]
-fn no_more_is_regretted_than_was_removed_as_unused_and_missed_afterwards() {
-    let removed = |name: &str, day, minute: i64, reason| Record::Removed {
-        block: block_ref(name, day),
-        at: at(minute * MINUTE),
-        reason,
-    };
-    let (_dir, manifest) = holding(&[
-        published(block("A", 1, 1)),
-        published(block("A", 2, 1)),
-        published(block("B", 1, 1)),
-        published(block("C", 1, 1)),
-        removed("A", 1, 10, RemovalReason::Expired),
-        removed("A", 2, 10, RemovalReason::Expired),
-        removed("B", 1, 10, RemovalReason::Expired),
-        removed("C", 1, 10, RemovalReason::Size),
-        missed(5, "B", 7),
-        missed(11, "A", 1),
-        missed(12, "C", 1),
-    ]);
-    assert_eq!(manifest.read(|query| query.regretted(at(0))).unwrap(), (3, 1));
-    assert_eq!(manifest.read(|query| query.regretted(at(11 * MINUTE))).unwrap(), (0, 0));
-    let again = Record::Missed { minute: 13, view: view("v"), entity: symbol("A"), reason: MissReason::Tail, count: 9 };
-    let (_dir, empty) = holding(&[again]);
-    assert_eq!(empty.read(|query| query.regretted(at(0))).unwrap(), (0, 0));
-}
-
-#[test]
 fn signs_of_trouble_are_counted() {
     let now = 10 * DAY;
     let tail = |name: &str, day: i64, used| BlockRow {

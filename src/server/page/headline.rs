@@ -5,6 +5,7 @@ use std::time::Duration;
 use maud::{Markup, html};
 
 use super::{Tone, budget, words};
+use crate::inspect::health::Level;
 use crate::inspect::{StatusFacts, Verdict, quantity};
 use crate::slo::WindowReport;
 
@@ -15,7 +16,10 @@ pub(super) fn title(facts: &StatusFacts) -> String {
 
 /// The first lines of the page.
 pub(super) fn headline(facts: &StatusFacts) -> Markup {
-    let (words, tone) = verdict(facts.verdict);
+    let (words, tone) = match (verdict(facts.verdict), facts.checks.iter().any(|check| check.level == Level::Fail)) {
+        ((_, Tone::Good), true) => ("Requests are served, but something has to be done", Tone::Bad),
+        (said, _) => said,
+    };
     html! {
         header class=(tone.class()) {
             div {

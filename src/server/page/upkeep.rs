@@ -193,7 +193,7 @@ mod tests {
     fn a_check_that_is_an_alert_links_to_its_section_of_the_runbook() {
         let page = checks(&facts(1)).into_string();
         assert!(page.contains("docs/runbook.md#featurestorehitratiolow\""), "{page}");
-        let [bad, good] = [page.find("act now"), page.find("pass<")];
+        let [bad, good] = [page.find("act now"), page.find(">pass<")];
         assert!(bad.is_some() && bad < good, "the worst comes first: {page}");
     }
 

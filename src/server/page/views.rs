@@ -126,6 +126,6 @@ mod tests {
         facts.views[0].newest = Some(facts.now.saturating_add(std::time::Duration::from_secs(7200)));
         assert!(views(&facts).into_string().contains(">in 2 h<"));
         facts.views[0].newest = None;
-        assert!(views(&facts).into_string().contains("no blocks"));
+        assert!(views(&facts).into_string().contains("no rows"));
     }
 }
