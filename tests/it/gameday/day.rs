@@ -145,6 +145,14 @@ impl Day {
         assert_eq!(self.stack.fired(), BTreeSet::new(), "nothing has fired while all was well");
     }
 
+    /// How often the lesser alert was told although the greater one had been firing for all of 3 seconds, which is longer
+    /// than Alertmanager takes to hear of it.
+    pub fn told_in_spite_of(&self, lesser: &str, greater: &str) -> usize {
+        let firing = format!("count_over_time(ALERTS{{alertname=\"{greater}\", alertstate=\"firing\"}}[3s]) >= 6");
+        let told = self.told(lesser).into_iter().filter(|told| told.firing);
+        told.filter(|told| !self.stack.query_at(&firing, told.at).is_empty()).count()
+    }
+
     /// Deliveries of an alert.
     pub fn told(&self, name: &str) -> Vec<Told> {
         self.stack.webhook.told().into_iter().filter(|told| told.alert == name).collect()

@@ -57,9 +57,9 @@ const MOST_MISS: &[(&str, &[&str])] =
 
 fn most_miss(day: &Day, fix: impl FnOnce()) {
     day.expect(MOST_MISS);
-    assert!(day.told(LOW).is_empty(), "inhibited while FeatureStoreHitRatioCritical fires");
     fix();
     day.end(MOST_MISS, &[EXHAUSTED]);
+    assert_eq!(day.told_in_spite_of(LOW, CRITICAL), 0, "the lesser is inhibited by the greater");
 }
 
 fn too_short_a_retention(programs: &Programs) {
@@ -233,8 +233,19 @@ fn a_lost_target(programs: &Programs) {
     let day = Day::begin(programs, &Plan::default());
     let config = std::fs::read_to_string(day.stack.config()).unwrap();
     let (without, _) = config.split_once("  - job_name: larder").unwrap();
-    std::fs::write(day.stack.config(), without).unwrap();
-    day.stack.reload();
+    until("a target lost while it was up", PATIENCE, || {
+        std::fs::write(day.stack.config(), without).unwrap();
+        day.stack.reload();
+        // A scrape that the reload cut off has failed, and Prometheus marks no end of a job that is gone: for the time
+        // that it looks back the target would be down.
+        if day.stack.value("up").is_none_or(|up| up == 1.0) {
+            return Ok(());
+        }
+        std::fs::write(day.stack.config(), &config).unwrap();
+        day.stack.reload();
+        std::thread::sleep(Duration::from_secs(1));
+        Err("the last scrape was cut off".to_owned())
+    });
     let alerts: &[(&str, &[&str])] = &[(ABSENT, &[DEV])];
     day.expect(alerts);
     day.fix(ABSENT, "target", &[]);

@@ -209,7 +209,16 @@ impl Stack {
 
     /// Every series of an instant query: its labels and its value.
     pub fn query(&self, expr: &str) -> Vec<(Value, f64)> {
-        let path = format!("/api/v1/query?query={}", http::escaped(expr));
+        self.ask(expr, "")
+    }
+
+    /// The same as it would have been then, in seconds since the epoch.
+    pub fn query_at(&self, expr: &str, time: f64) -> Vec<(Value, f64)> {
+        self.ask(expr, &format!("&time={time}"))
+    }
+
+    fn ask(&self, expr: &str, more: &str) -> Vec<(Value, f64)> {
+        let path = format!("/api/v1/query?query={}{more}", http::escaped(expr));
         let (status, body) = http::get(self.prometheus, &path).unwrap();
         assert_eq!(status, 200, "{expr}: {body}");
         let answer: Value = serde_json::from_str(&body).unwrap();

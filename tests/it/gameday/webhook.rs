@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
+use larder::clock::{Clock, SystemClock};
 use serde_json::Value;
 
 /// One alert in one delivery.
 #[derive(Debug, Clone)]
 pub struct Told {
+    /// When, in seconds since the epoch.
+    pub at: f64,
     pub receiver: String,
     pub alert: String,
     pub firing: bool,
@@ -87,6 +90,7 @@ fn receive(stream: &TcpStream, told: &Mutex<Vec<Told>>) -> std::io::Result<()> {
     assert_eq!(delivery["receiver"], path.as_str(), "a receiver has the address of another");
     for alert in delivery["alerts"].as_array().unwrap() {
         told.lock().unwrap().push(Told {
+            at: SystemClock.now_ns() as f64 / 1e9,
             receiver: path.clone(),
             alert: alert["labels"]["alertname"].as_str().unwrap().to_owned(),
             firing: alert["status"] == "firing",
