@@ -162,7 +162,7 @@ impl Day {
     /// to nobody else.
     pub fn expect(&self, alerts: &[(&str, &[&str])]) {
         let expected: BTreeSet<_> = alerts.iter().map(|(name, _)| Alert((*name).to_owned())).collect();
-        until("the alerts", Duration::from_secs(150), || {
+        until("the alerts", PATIENCE, || {
             let firing = self.stack.firing();
             if !firing.is_superset(&expected) {
                 return Err(format!("expected {expected:?}, {firing:?} fire; {}", self.figures()));
@@ -210,7 +210,7 @@ impl Day {
             let of = alerts.iter().find(|(name, _)| *name == alert);
             of.map(|(_, receivers)| receivers.iter().copied().collect()).unwrap_or_default()
         };
-        until("the end of the alerts", Duration::from_secs(150), || {
+        until("the end of the alerts", PATIENCE, || {
             let firing: Vec<_> = self.stack.firing().into_iter().filter(|alert| !may_last(alert)).collect();
             let told = self.stack.webhook.told();
             let open: BTreeSet<_> = told

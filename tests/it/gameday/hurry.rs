@@ -20,8 +20,8 @@ const WINDOWS: &[(&str, &str)] = &[
     ("7d", "2h"),
     ("30d", "12h"),
 ];
-/// Waiting times that are divided by more than 60: nobody waits a minute for word of a ticket's end.
-const SHORTER_WAITS: &[(&str, &str, &str)] = &[("group_interval", "1h", "10s")];
+/// Waiting times that are divided by more than 60: nobody waits a minute for a ticket or for word of its end.
+const SHORTER_WAITS: &[(&str, &str, &str)] = &[("group_interval", "1h", "10s"), ("for", "1h", "20s")];
 /// Keys whose value is a time to wait.
 const WAITS: &[&str] = &[
     "interval",

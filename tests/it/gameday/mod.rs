@@ -31,6 +31,7 @@ const AT_A_TIME: usize = 6;
 
 /// Runs every scenario, or those whose name has the variable `GAMEDAY` in it.
 #[test]
+#[ignore = "wants both cores for two minutes: cargo test --release --all-features --test it -- --ignored gameday::every"]
 fn every_fault_is_told_to_the_right_people_and_ends_with_the_fix_of_the_runbook() {
     let Some(programs) = Programs::find() else { return };
     let wanted = std::env::var("GAMEDAY").unwrap_or_default();

@@ -15,7 +15,7 @@ use super::webhook::Webhook;
 use crate::tools::tool;
 
 /// How long anything may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Asks until there is an answer, and panics with what was said last when there is none.
 pub fn until<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Result<T, String>) -> T {
