@@ -17,7 +17,7 @@
 //! | `/` | the status page |
 //! | `/metrics` | what Prometheus scrapes |
 //! | `/health` | 200 while the process lives; never asks for the token |
-//! | `/ready` | 200 while the cache can be written, folded and has room; otherwise 503, and what is wrong |
+//! | `/ready` | 200 while the cache can be written, folded and has room; otherwise 503, and what is wrong. A service with such a cache still answers by computing: `/health` decides who gets traffic |
 //! | `/slo` | what `larder slo --json` prints; `?view=NAME` for one view |
 //! | `/blocks` | what is cached: `?view=&entity=&day=&limit=&after=` |
 

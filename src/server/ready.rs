@@ -1,4 +1,4 @@
-//! Whether a service with this cache should get traffic.
+//! Whether a cache is in a state to be used. A service goes on computing where it is not.
 
 use serde::Serialize;
 
