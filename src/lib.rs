@@ -38,6 +38,7 @@
 //! | [`model`] | the field's words as types |
 //! | [`config`] | settings |
 //! | `definition` | features defined in files (feature `definitions`) |
+//! | `sql` | their SQL, run over rows in memory (feature `definitions`) |
 //! | [`metrics`] | the catalogue, and the seam through which measurements leave |
 //! | [`slo`] | counting requests, windows, error budget, burn rates |
 //! | [`block`] | one batch as one sealed Parquet file |
@@ -81,6 +82,8 @@ pub mod model;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod slo;
+#[cfg(feature = "definitions")]
+pub mod sql;
 pub mod store;
 #[cfg(feature = "technical")]
 pub mod technical;
