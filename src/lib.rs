@@ -37,6 +37,7 @@
 //! | [`clock`] | who knows the time |
 //! | [`model`] | the field's words as types |
 //! | [`config`] | settings |
+//! | `definition` | features defined in files (feature `definitions`) |
 //! | [`metrics`] | the catalogue, and the seam through which measurements leave |
 //! | [`slo`] | counting requests, windows, error budget, burn rates |
 //! | [`block`] | one batch as one sealed Parquet file |
@@ -56,6 +57,7 @@
 //! | `cli` (default) | the `larder` program |
 //! | `prometheus` (default) | `metrics::PrometheusRecorder` |
 //! | `server` (default) | `server`: axum routes, and `larder serve` |
+//! | `definitions` | `definition`, with jiff and its time zones |
 //! | `technical` | `technical`, with the official Rust port of TA-Lib |
 //! | `async` | `AsyncFeatureStore`, on tokio |
 //!
@@ -69,6 +71,8 @@ pub mod cache;
 pub mod cli;
 pub mod clock;
 pub mod config;
+#[cfg(feature = "definitions")]
+pub mod definition;
 pub mod error;
 pub mod inspect;
 pub mod manifest;

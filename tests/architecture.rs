@@ -5,11 +5,12 @@
 use std::path::{Path, PathBuf};
 
 /// Lowest first. A module imports only from those before it.
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "error",
     "clock",
     "model",
     "config",
+    "definition",
     "metrics",
     "slo",
     "block",

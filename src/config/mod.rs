@@ -3,7 +3,7 @@
 mod load;
 mod settings;
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "definitions")]
 pub(crate) use load::distance;
 pub use load::{default_cache_dir, load, load_from};
 pub use settings::{

@@ -21,7 +21,7 @@ pub use feature::{EVENT_TIME, Feature};
 pub use fingerprint::Fingerprint;
 pub use id::BlockId;
 pub(crate) use id::block_hash;
-pub use name::{FeatureName, KeyName, ViewName};
+pub use name::{EntityName, FeatureName, KeyName, ServiceName, SourceName, ViewName};
 pub use outcome::{MissReason, Outcome};
 pub use span::Span;
 pub use time::{TimeRange, Timestamp};

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 use crate::error::{Error, Result};
 
 const LONGEST: usize = 64;
@@ -43,6 +45,12 @@ macro_rules! name {
             }
         }
 
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(&self.0)
@@ -65,6 +73,21 @@ name!(
     /// The name of a join key: what identifies an entity, such as `symbol`.
     KeyName,
     "join key"
+);
+name!(
+    /// The name of an entity: what features describe.
+    EntityName,
+    "entity"
+);
+name!(
+    /// The name of a source of rows.
+    SourceName,
+    "source"
+);
+name!(
+    /// The name of a feature service: an ordered list of features that a model reads.
+    ServiceName,
+    "service"
 );
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub struct FeatureViewBuilder {
     pub(super) ttl: Option<Duration>,
     pub(super) version: String,
     pub(super) parameters: BTreeMap<String, String>,
+    definition: Option<String>,
     pub(super) lateness: Duration,
     pub(super) max_age: Option<Duration>,
     pub(super) stale_while_revalidate: Duration,
@@ -49,6 +50,7 @@ impl FeatureViewBuilder {
             ttl: None,
             version: "1".to_owned(),
             parameters: BTreeMap::new(),
+            definition: None,
             lateness: Duration::from_secs(60),
             max_age: None,
             stale_while_revalidate: Duration::ZERO,
@@ -119,6 +121,14 @@ impl FeatureViewBuilder {
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl fmt::Display) -> Self {
         self.parameters.insert(name.into(), value.to_string());
+        self
+    }
+
+    /// Whatever else decides its values, as text that is the same where they are: what its rows are and how the
+    /// features follow from them. A different text is a different fingerprint.
+    #[must_use]
+    pub fn definition(mut self, text: impl Into<String>) -> Self {
+        self.definition = Some(text.into());
         self
     }
 
@@ -195,7 +205,7 @@ impl FeatureViewBuilder {
             ]));
         }
         let keys: Vec<_> = join_keys.iter().map(|key| (key.name.as_str(), key.key_type)).collect();
-        let definition = serde_json::json!([
+        let mut definition = serde_json::json!([
             FORMAT_VERSION,
             self.name,
             keys,
@@ -205,6 +215,10 @@ impl FeatureViewBuilder {
             self.version,
             self.parameters
         ]);
+        // Only where there is one, so that views without it keep their fingerprints.
+        if let (Some(text), Some(parts)) = (&self.definition, definition.as_array_mut()) {
+            parts.push(text.as_str().into());
+        }
         Ok(definition.to_string())
     }
 }
@@ -258,6 +272,8 @@ mod tests {
             technical().lookback(Duration::from_secs(1)),
             technical().span(Span::Hour),
             technical().parameter("period", 9),
+            technical().definition("close"),
+            technical().definition("open"),
             technical().feature("adx_14", DataType::Float64),
             technical().entity("venue"),
         ];
