@@ -38,7 +38,11 @@
 //! | [`model`] | the field's words as types |
 //! | [`config`] | settings |
 //! | `definition` | features defined in files (feature `definitions`) |
+<<<<<<< HEAD
 //! | `sql` | their SQL, run over rows in memory (feature `definitions`) |
+=======
+//! | `indicator` | indicators over the rows of one entity (feature `definitions`) |
+>>>>>>> 50d2200f44b0b9783f57324af4c9e072e28e8d88
 //! | [`metrics`] | the catalogue, and the seam through which measurements leave |
 //! | [`slo`] | counting requests, windows, error budget, burn rates |
 //! | [`block`] | one batch as one sealed Parquet file |
@@ -58,8 +62,8 @@
 //! | `cli` (default) | the `larder` program |
 //! | `prometheus` (default) | `metrics::PrometheusRecorder` |
 //! | `server` (default) | `server`: axum routes, and `larder serve` |
-//! | `definitions` | `definition`, with jiff and its time zones |
-//! | `technical` | `technical`, with the official Rust port of TA-Lib |
+//! | `definitions` | `definition` and `indicator`, with jiff and its time zones, and the official Rust port of TA-Lib |
+//! | `technical` | `technical`, on top of `definitions` |
 //! | `async` | `AsyncFeatureStore`, on tokio |
 //!
 //! `default-features = false` is the bare in-process cache, without clap or tokio.
@@ -75,6 +79,8 @@ pub mod config;
 #[cfg(feature = "definitions")]
 pub mod definition;
 pub mod error;
+#[cfg(feature = "definitions")]
+pub mod indicator;
 pub mod inspect;
 pub mod manifest;
 pub mod metrics;

@@ -5,13 +5,14 @@
 use std::path::{Path, PathBuf};
 
 /// Lowest first. A module imports only from those before it.
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "error",
     "clock",
     "model",
     "config",
     "definition",
     "sql",
+    "indicator",
     "metrics",
     "slo",
     "block",

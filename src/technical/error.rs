@@ -1,4 +1,4 @@
-//! What can be wrong with a file of bars, and with computing features.
+//! What can be wrong with a file of bars.
 
 use std::path::{Path, PathBuf};
 
@@ -127,16 +127,4 @@ impl BarsError {
         let present = if names.is_empty() { "no columns".into() } else { names.join(", ") };
         Self::MissingColumn { path: path.into(), column: column.into(), present }
     }
-}
-
-/// TA-Lib refused to compute an indicator: more bars than it can count (100 million).
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("TA-Lib's {indicator} refused {bars} bars: {source}")]
-pub struct IndicatorError {
-    /// TA-Lib's name of the function.
-    pub indicator: &'static str,
-    /// Number of bars it was given.
-    pub bars: usize,
-    /// Its answer.
-    pub source: ta_lib::RetCode,
 }

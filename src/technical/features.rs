@@ -1,20 +1,27 @@
 //! The technical features of bars.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, TimestampNanosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
 
+use crate::definition::{Indicator, Over, Period, Prices};
+use crate::error::Result;
+use crate::indicator::{Columns, compute};
 use crate::technical::bars::BarsSlice;
-use crate::technical::error::IndicatorError;
-use crate::technical::indicators::{adx, close_z, log_return, natr, rsi};
 
 /// Names of the features, in the order of [`Features::columns`].
 pub const FEATURE_NAMES: [&str; 7] =
     ["log_ret_5m", "log_ret_1h", "log_ret_4h", "rsi_9", "atr_pct", "adx_14", "close_z_20"];
 
-const MINUTE_NS: i64 = 60_000_000_000;
+/// Period of the relative strength index.
+const RSI_PERIOD: i64 = 9;
+/// Period of the average true range and of the average directional index.
+const RANGE_PERIOD: i64 = 14;
+/// Number of closes a close is compared with, its own included.
+const Z_PERIOD: i64 = 20;
 
 /// Features of consecutive bars: one row per bar.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,30 +82,33 @@ impl Features {
 ///
 /// # Errors
 ///
-/// If there are more bars than TA-Lib can count.
-pub fn technical_features(window: BarsSlice<'_>, from_ns: i64, to_ns: i64) -> Result<Features, IndicatorError> {
+/// `Invalid` if there are more bars than TA-Lib can count (100 million).
+pub fn technical_features(window: BarsSlice<'_>, from_ns: i64, to_ns: i64) -> Result<Features> {
     let bars = window.window(i64::MIN, to_ns);
-    let (ts, close) = (bars.ts(), bars.close());
-    let first = ts.partition_point(|ts| *ts < from_ns);
-    let rows = first..bars.len();
-    let log_return = |minutes: i64| -> Float64Array {
-        rows.clone().map(|row| log_return(ts, close, row, minutes * MINUTE_NS)).collect()
+    let first = bars.ts().partition_point(|ts| *ts < from_ns);
+    let rows = Columns::new(bars.ts().to_vec())?
+        .with("high", &Float64Array::from(bars.high().to_vec()))
+        .with("low", &Float64Array::from(bars.low().to_vec()))
+        .with("close", &Float64Array::from(bars.close().to_vec()));
+    let feature = |indicator: Indicator| -> Result<Float64Array> {
+        // Copied, not sliced: what is kept of these rows should not hold the memory of their history.
+        Ok(compute(&indicator, &rows)?.iter().skip(first).collect())
+    };
+    let close = || "close".to_owned();
+    let prices = || Prices { high: "high".into(), low: "low".into(), close: close() };
+    let log_return = |minutes: u64| {
+        feature(Indicator::LogReturn { column: close(), over: Over::Time(Duration::from_secs(60 * minutes)) })
     };
     Ok(Features {
-        ts: ts.get(first..).unwrap_or_default().to_vec(),
+        ts: bars.ts().get(first..).unwrap_or_default().to_vec(),
         columns: [
-            log_return(5),
-            log_return(60),
-            log_return(240),
-            rows_of(&rsi(bars)?, first),
-            rows_of(&natr(bars)?, first),
-            rows_of(&adx(bars)?, first),
-            rows.map(|row| close_z(close, row)).collect(),
+            log_return(5)?,
+            log_return(60)?,
+            log_return(240)?,
+            feature(Indicator::Rsi { column: close(), period: Period::new(RSI_PERIOD)? })?,
+            feature(Indicator::AtrPct { prices: prices(), period: Period::new(RANGE_PERIOD)? })?,
+            feature(Indicator::Adx { prices: prices(), period: Period::new(RANGE_PERIOD)? })?,
+            feature(Indicator::Zscore { column: close(), period: Period::new(Z_PERIOD)? })?,
         ],
     })
-}
-
-/// The values from row `first` on, null where they are not finite: TA-Lib's NaN is no value.
-fn rows_of(values: &[f64], first: usize) -> Float64Array {
-    values.iter().skip(first).map(|value| value.is_finite().then_some(*value)).collect()
 }

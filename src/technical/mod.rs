@@ -18,15 +18,14 @@
 //! | `bars` | bars of one symbol, in columns, and windows of them |
 //! | `read`, `columns` | bars from a Parquet file |
 //! | `synthetic` | bars of a market that does not exist |
-//! | `features`, `indicators` | features of the bars in a window |
+//! | `features` | features of the bars in a window |
 //! | `lookback` | how long before a range its window begins |
-//! | `error` | why bars or features were refused |
+//! | `error` | why bars were refused |
 
 mod bars;
 mod columns;
 mod error;
 mod features;
-mod indicators;
 mod lookback;
 mod read;
 mod synthetic;
@@ -34,7 +33,7 @@ mod synthetic;
 mod tests;
 
 pub use bars::{Bar, Bars, BarsSlice};
-pub use error::{BarsError, IndicatorError};
+pub use error::BarsError;
 pub use features::{FEATURE_NAMES, Features, technical_features};
 pub use lookback::{MIN_BARS, lookback_for};
 pub use read::read_bars;
