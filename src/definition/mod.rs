@@ -7,6 +7,7 @@ mod connection;
 mod definitions;
 mod indicator;
 mod place;
+mod read;
 mod service;
 mod source;
 mod template;
@@ -18,6 +19,7 @@ pub use connection::{PostgresUrl, Secret};
 pub use definitions::Definitions;
 pub use indicator::{BollingerOutput, Encode, Indicator, MacdOutput, Over, Period, Prices};
 pub use place::{Finding, Place};
+pub use read::ReadError;
 pub use service::{FeatureReference, OnDemandDefinition, ServiceDefinition, ServiceFeature};
 pub use source::{
     CsvFormat, Fill, Label, Layout, OnDuplicate, OnNullTime, OnViolation, PostgresRows, SourceDefinition, SourceKeys,

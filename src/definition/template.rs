@@ -60,9 +60,10 @@ impl Template {
                 return Err(Error::invalid("a ${ is not closed: write ${NAME}"));
             };
             if !is_variable(name) {
-                return Err(Error::invalid(format!(
-                    "${{{name}}} names no variable: use letters, digits and underscores, no digit first"
-                )));
+                // Not repeated: it may be a password that lost its way.
+                return Err(Error::invalid(
+                    "what stands in ${…} is no name of a variable: use letters, digits and underscores, no digit first",
+                ));
             }
             pieces.push(Piece::Text(before.to_owned()));
             pieces.push(Piece::Variable(name.to_owned()));
