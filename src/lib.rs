@@ -38,6 +38,7 @@
 //! | [`model`] | the field's words as types |
 //! | [`config`] | settings |
 //! | `definition` | features defined in files (feature `definitions`) |
+//! | `source` | rows of one entity from files (feature `definitions`) |
 //! | [`metrics`] | the catalogue, and the seam through which measurements leave |
 //! | [`slo`] | counting requests, windows, error budget, burn rates |
 //! | [`block`] | one batch as one sealed Parquet file |
@@ -57,7 +58,7 @@
 //! | `cli` (default) | the `larder` program |
 //! | `prometheus` (default) | `metrics::PrometheusRecorder` |
 //! | `server` (default) | `server`: axum routes, and `larder serve` |
-//! | `definitions` | `definition`, with jiff and its time zones |
+//! | `definitions` | `definition` and `source`, with jiff and its time zones |
 //! | `technical` | `technical`, with the official Rust port of TA-Lib |
 //! | `async` | `AsyncFeatureStore`, on tokio |
 //!
@@ -81,6 +82,8 @@ pub mod model;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod slo;
+#[cfg(feature = "definitions")]
+pub mod source;
 pub mod store;
 #[cfg(feature = "technical")]
 pub mod technical;

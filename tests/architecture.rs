@@ -5,12 +5,13 @@
 use std::path::{Path, PathBuf};
 
 /// Lowest first. A module imports only from those before it.
-const LAYERS: [&str; 16] = [
+const LAYERS: [&str; 17] = [
     "error",
     "clock",
     "model",
     "config",
     "definition",
+    "source",
     "metrics",
     "slo",
     "block",
