@@ -38,11 +38,9 @@
 //! | [`model`] | the field's words as types |
 //! | [`config`] | settings |
 //! | `definition` | features defined in files (feature `definitions`) |
-<<<<<<< HEAD
 //! | `sql` | their SQL, run over rows in memory (feature `definitions`) |
-=======
 //! | `indicator` | indicators over the rows of one entity (feature `definitions`) |
->>>>>>> 50d2200f44b0b9783f57324af4c9e072e28e8d88
+//! | `source` | rows of one entity from files (feature `definitions`) |
 //! | [`metrics`] | the catalogue, and the seam through which measurements leave |
 //! | [`slo`] | counting requests, windows, error budget, burn rates |
 //! | [`block`] | one batch as one sealed Parquet file |
@@ -62,7 +60,7 @@
 //! | `cli` (default) | the `larder` program |
 //! | `prometheus` (default) | `metrics::PrometheusRecorder` |
 //! | `server` (default) | `server`: axum routes, and `larder serve` |
-//! | `definitions` | `definition` and `indicator`, with jiff and its time zones, and the official Rust port of TA-Lib |
+//! | `definitions` | `definition`, `sql`, `indicator` and `source`, with jiff and its time zones, and the official Rust port of TA-Lib |
 //! | `technical` | `technical`, on top of `definitions` |
 //! | `async` | `AsyncFeatureStore`, on tokio |
 //!
@@ -88,6 +86,8 @@ pub mod model;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod slo;
+#[cfg(feature = "definitions")]
+pub mod source;
 #[cfg(feature = "definitions")]
 pub mod sql;
 pub mod store;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// Lowest first. A module imports only from those before it.
-const LAYERS: [&str; 18] = [
+const LAYERS: &[&str] = &[
     "error",
     "clock",
     "model",
@@ -13,6 +13,7 @@ const LAYERS: [&str; 18] = [
     "definition",
     "sql",
     "indicator",
+    "source",
     "metrics",
     "slo",
     "block",

@@ -38,6 +38,7 @@ pub(super) fn source(source: &SourceDefinition, environment: &Environment) -> Re
         "event_time": source.event_time,
         "created_time": source.created_time,
         "time_zone": source.time_zone.name(),
+        "time_unit": text(&source.time_unit)?,
         "label": text(&source.label)?,
         "keys": text(&source.keys)?,
         "layout": text(&source.layout)?,

@@ -28,6 +28,8 @@ pub struct SourceDefinition {
     pub created_time: Option<String>,
     /// The zone of dates and of times without a zone. Default: UTC.
     pub time_zone: Zone,
+    /// What whole numbers in the time columns count since 1970-01-01T00:00:00Z. Without it a number is no time.
+    pub time_unit: Option<EpochUnit>,
     /// Which end of its bar a row's event time is. Default: the close.
     pub label: Label,
     /// How long after an event its row may still arrive. Default: 60 s.
@@ -126,6 +128,32 @@ pub enum PostgresRows {
     Table(String),
     /// The rows of a `SELECT`.
     Query(String),
+}
+
+/// What a whole number that is a time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EpochUnit {
+    /// Seconds.
+    S,
+    /// Milliseconds.
+    Ms,
+    /// Microseconds.
+    Us,
+    /// Nanoseconds.
+    Ns,
+}
+
+impl EpochUnit {
+    /// How many nanoseconds it is.
+    pub const fn nanoseconds(self) -> i64 {
+        match self {
+            Self::S => 1_000_000_000,
+            Self::Ms => 1_000_000,
+            Self::Us => 1_000,
+            Self::Ns => 1,
+        }
+    }
 }
 
 /// Which end of its bar a row's event time is.

@@ -7,8 +7,8 @@ use toml::de::DeValue;
 
 use super::super::connection::PostgresUrl;
 use super::super::source::{
-    CsvFormat, Fill, Label, Layout, OnDuplicate, OnNullTime, OnViolation, PostgresRows, SourceDefinition, SourceKeys,
-    SourceKind, Validity,
+    CsvFormat, EpochUnit, Fill, Label, Layout, OnDuplicate, OnNullTime, OnViolation, PostgresRows, SourceDefinition,
+    SourceKeys, SourceKind, Validity,
 };
 use super::super::template::PathPattern;
 use super::super::zone::Zone;
@@ -40,6 +40,11 @@ impl Choice for End {
     const CHOICES: &'static [(&'static str, Self)] = &[("open", Self::Open), ("close", Self::Close)];
 }
 
+impl Choice for EpochUnit {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("s", Self::S), ("ms", Self::Ms), ("us", Self::Us), ("ns", Self::Ns)];
+}
+
 #[derive(Clone, Copy)]
 enum Method {
     Last,
@@ -69,6 +74,7 @@ pub(super) fn source(name: SourceName, mut table: Table<'_>) -> Option<SourceDef
     }
     let created_time = table.optional("created_time");
     let time_zone = if pushed { Zone::utc() } else { table.or("time_zone", Zone::utc()) };
+    let time_unit = if pushed { None } else { table.optional("time_unit") };
     let label = if pushed { Label::Close } else { label(&table) };
     let lateness = table.or("lateness", Duration::from_secs(60));
     let keys = keys(table.map("keys"));
@@ -87,6 +93,7 @@ pub(super) fn source(name: SourceName, mut table: Table<'_>) -> Option<SourceDef
         event_time: event_time?,
         created_time,
         time_zone,
+        time_unit,
         label,
         lateness,
         keys,
