@@ -49,6 +49,7 @@
 //! | [`upkeep`] | clean, invalidate, verify, repair |
 //! | [`inspect`] | what is cached and how it is doing, for people |
 //! | [`cache`] | `get_or_compute` |
+//! | `compute` | features computed as their definitions say (feature `definitions`) |
 //! | `technical` | bars and TA-Lib features (feature `technical`) |
 //! | `server` | metrics, health and a status page over HTTP (feature `server`) |
 //! | `cli` | the `larder` program (feature `cli`) |
@@ -73,6 +74,8 @@ pub mod cache;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
+#[cfg(feature = "definitions")]
+pub mod compute;
 pub mod config;
 #[cfg(feature = "definitions")]
 pub mod definition;

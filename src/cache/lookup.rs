@@ -30,6 +30,17 @@ pub struct Wanted<'a> {
     pub slots: Slots,
     /// Until when it waits for others, whoever they are.
     pub deadline: Instant,
+    /// What it is asked for.
+    pub purpose: Purpose,
+}
+
+/// What a range is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be used: an event of the service level.
+    Serving,
+    /// To be there when it is used.
+    Warming,
 }
 
 impl Wanted<'_> {

@@ -9,6 +9,7 @@ use super::core::Core;
 use super::fill::Task;
 use super::flight::Claim;
 use super::gap::Gap;
+use super::lookup::Purpose;
 use super::lookup::Wanted;
 use super::memory::CachedBlock;
 use super::supply::Closure;
@@ -84,7 +85,9 @@ impl Core {
     fn refresh(&self, job: &Job) -> bool {
         let now = self.now();
         let Some(compute) = self.views.with(&job.view, || now, |state| state.refresh.load_full()) else { return false };
-        let Ok(wanted) = self.want(&job.view, &job.id.entity, job.id.range, now) else { return false };
+        let Ok(wanted) = self.want(&job.view, &job.id.entity, job.id.range, now, Purpose::Warming) else {
+            return false;
+        };
         let _lock = self.dir.lock_compute(&job.id, self.settings.compute.wait_timeout);
         let generation = self.dir.generation(wanted.slots);
         let claim = self.flights.claim([job.id.clone()], generation, now).pop();

@@ -7,7 +7,7 @@ use super::answer::{Answer, AnswerBlock, Origin};
 use super::core::Core;
 use super::fill::{Failed, Task};
 use super::flight::{Claim, Flight, Landing};
-use super::lookup::{Found, Wanted};
+use super::lookup::{Found, Purpose, Wanted};
 use super::memory::CachedBlock;
 use super::supply::Supply;
 use super::views::ViewState;
@@ -89,6 +89,7 @@ impl Core {
         entity: &'a EntityKey,
         asked: TimeRange,
         now: Timestamp,
+        purpose: Purpose,
     ) -> Result<Wanted<'a>> {
         let range = TimeRange::new(asked.start(), asked.end().min(now)).map_err(|_| {
             Error::invalid(format!("the range {asked} lies in the future: it is {now} now, and features are computed from what has happened"))
@@ -102,7 +103,7 @@ impl Core {
         }
         let (slots, deadline) =
             (self.dir.slots(view.name(), entity), Instant::now() + self.settings.compute.wait_timeout);
-        Ok(Wanted { view, entity, asked, range, now, slots, deadline })
+        Ok(Wanted { view, entity, asked, range, now, slots, deadline, purpose })
     }
 
     /// What the cache holds of a range, if that is all of it.
@@ -117,7 +118,7 @@ impl Core {
         let mut progress = Progress::new(wanted);
         for round in 0..=ROUNDS {
             let needs = self.look(wanted, &mut progress);
-            if round == 0 {
+            if round == 0 && wanted.purpose == Purpose::Serving {
                 needs.iter().for_each(|(_, reason)| self.count_miss(wanted.view.name(), wanted.entity, *reason));
             }
             let needs: Vec<Need> = needs.into_iter().map(|(need, _)| need).collect();

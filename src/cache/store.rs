@@ -11,6 +11,7 @@ use super::answer::Answer;
 use super::core::Core;
 use super::gap::{ComputeError, Gap, Source};
 use super::keeper::Keeper;
+use super::lookup::Purpose;
 use super::memory::Memory;
 use super::supply::{Closure, FromSource, Supply};
 use super::views::{RegisteredCompute, ViewState};
@@ -191,6 +192,28 @@ impl FeatureStore {
         self.request(view, entity, range, &mut FromSource(source))
     }
 
+    /// Sees to it that a range is cached, computing what is not. No event of the service level, because nobody
+    /// asked for it yet; `featurestore_warmed_total` counts it.
+    ///
+    /// # Errors
+    /// As [`get_or_compute`](Self::get_or_compute).
+    pub fn warm_from(
+        &self,
+        view: &FeatureView,
+        entity: &EntityKey,
+        range: TimeRange,
+        source: &impl Source,
+    ) -> Result<Answer> {
+        let core = &*self.0.core;
+        let now = core.now();
+        view.check_entity(entity)?;
+        let wanted = core.want(view, entity, range, now, Purpose::Warming)?;
+        let result = core.views.with(view, || now, |state| core.serve(state, &wanted, &mut FromSource(source)));
+        let outcome = result.as_ref().map_or(Outcome::Error, Answer::outcome);
+        core.recorder.add(&catalogue::WARMED, &[view.name().as_str(), outcome.as_str()], 1.0);
+        result
+    }
+
     /// What the cache holds of a range, or `None` where that is not all of it. Never computes, and is
     /// no event of the service level.
     ///
@@ -204,7 +227,7 @@ impl FeatureStore {
         if let Some(answer) = core.hit(view, entity, range, now) {
             return Ok(Some(answer));
         }
-        Ok(core.get(&core.want(view, entity, range, now)?))
+        Ok(core.get(&core.want(view, entity, range, now, Purpose::Serving)?))
     }
 
     /// Forgets the blocks of an entity that overlap `range`, in every version of the view. Returns how
@@ -358,7 +381,8 @@ impl FeatureStore {
                 if let Some(answer) = core.quick(state, view, entity, range, now, began)? {
                     return Ok(answer);
                 }
-                let wanted = core.want(view, entity, range, now).map_err(|error| core.invalid(view, error))?;
+                let wanted =
+                    core.want(view, entity, range, now, Purpose::Serving).map_err(|error| core.invalid(view, error))?;
                 let result = core.serve(state, &wanted, supply);
                 let outcome = result.as_ref().map_or(Outcome::Error, Answer::outcome);
                 // When it ended, because that is when the counters rise.

@@ -84,6 +84,8 @@ catalogue! {
         "How many times faster than sustainable the error budget is spent; absent without requests.";
     INVALID_REQUESTS: Counter "featurestore_invalid_requests_total" "requests" ["view"]
         "Malformed requests, which are no events of the objective.";
+    WARMED: Counter "featurestore_warmed_total" "requests" ["view", "outcome" in OUTCOMES]
+        "Ranges asked for by warming and by views that read this one, which are no events of the objective.";
     READS: Counter "featurestore_block_reads_total" "blocks" ["view", "tier" in TIERS]
         "Blocks used by requests that were not answered from memory alone, by where they came from.";
     READ_BYTES: Counter "featurestore_read_bytes_total" "bytes" []

@@ -1,0 +1,77 @@
+//! Which row counts at a time.
+
+use std::time::Duration;
+
+/// What is known at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Match {
+    /// The row that counts.
+    Present(usize),
+    /// The newest row, which is too old.
+    Expired(usize),
+    /// There is no row at or before the time.
+    Missing,
+}
+
+impl Match {
+    /// The row that counts.
+    pub fn row(self) -> Option<usize> {
+        match self {
+            Self::Present(row) => Some(row),
+            Self::Expired(_) | Self::Missing => None,
+        }
+    }
+}
+
+/// The row that counts at each of the times `at`: of the rows with these ascending event times the newest one with
+/// `at - ttl <= event time <= at`, both ends included. All in nanoseconds. `O(at · log times)`.
+pub fn as_of(times: &[i64], at: &[i64], ttl: Duration) -> Vec<Match> {
+    let ttl = i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX);
+    let at_time = |at: &i64| {
+        let row = times.partition_point(|time| time <= at).checked_sub(1);
+        match row.and_then(|row| Some((row, *times.get(row)?))) {
+            Some((row, time)) if at.saturating_sub(time) <= ttl => Match::Present(row),
+            Some((row, _)) => Match::Expired(row),
+            None => Match::Missing,
+        }
+    };
+    at.iter().map(at_time).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn both_ends_of_the_ttl_are_included() {
+        let ttl = Duration::from_nanos(10);
+        let found = as_of(&[100, 100, 120], &[99, 100, 110, 111, 120, 131], ttl);
+        let expected = [
+            Match::Missing,
+            Match::Present(1),
+            Match::Present(1),
+            Match::Expired(1),
+            Match::Present(2),
+            Match::Expired(2),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_the_newest_row_that_is_not_later(
+            mut times in proptest::collection::vec(-50_i64..50, 0..20), at in -60_i64..60, ttl in 0_u64..40,
+        ) {
+            times.sort_unstable();
+            let found = as_of(&times, &[at], Duration::from_nanos(ttl));
+            let newest = (0..times.len()).filter(|row| times[*row] <= at).next_back();
+            let expected = match newest {
+                None => Match::Missing,
+                Some(row) if at - times[row] <= i64::try_from(ttl).unwrap() => Match::Present(row),
+                Some(row) => Match::Expired(row),
+            };
+            prop_assert_eq!(found, [expected]);
+        }
+    }
+}

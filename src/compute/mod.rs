@@ -1,0 +1,24 @@
+//! Features computed as their definitions say, and answered through the cache.
+//!
+//! | module | |
+//! |---|---|
+//! | `features` | views and services of a set of definitions, over one store |
+//! | `recipe` | how one view is computed |
+//! | `rows` | the rows that it is computed from |
+//! | `function` | functions in Rust that definitions name |
+//! | `service` | the features of a service at given times |
+//! | `asof` | which row counts at a time |
+
+mod asof;
+mod features;
+mod function;
+mod recipe;
+mod rows;
+mod service;
+#[cfg(test)]
+mod tests;
+
+pub use asof::{Match, as_of};
+pub use features::{Features, FeaturesBuilder};
+pub use function::FunctionRows;
+pub use service::{Presence, ServiceRows};

@@ -1,0 +1,215 @@
+//! The features of a service at given times.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, ArrayRef, RecordBatch, TimestampNanosecondArray, UInt64Array, new_null_array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
+
+use super::asof::{Match, as_of};
+use super::features::Features;
+use super::rows::{Frame, broken};
+use crate::definition::{FeatureReference, OnDemandDefinition, ServiceDefinition, ServiceFeature};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{EVENT_TIME, EntityKey, FeatureName, ServiceName, TimeRange, Timestamp, ViewName};
+use crate::sql::Select;
+
+/// What a value of a service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Presence {
+    /// A value.
+    Present,
+    /// The row that counts has none.
+    Null,
+    /// The newest row is older than the view's `ttl`.
+    Expired,
+    /// There is no row.
+    Missing,
+}
+
+/// The features of a service, in its order.
+#[derive(Debug, Clone)]
+pub struct ServiceRows {
+    /// The times asked for, then the features: null where [`presence`](Self::presence) is not `Present`.
+    pub batch: RecordBatch,
+    /// What each value is: a vector for each feature, as long as the batch.
+    pub presence: Vec<Vec<Presence>>,
+}
+
+/// The rows of one view that count at each time.
+struct Matched {
+    frame: Frame,
+    matches: Vec<Match>,
+}
+
+/// A feature at each of the times.
+#[derive(Clone)]
+struct Column {
+    name: FeatureName,
+    values: ArrayRef,
+    presence: Vec<Presence>,
+}
+
+impl Features {
+    /// The features of the service `name` for `entity` at each of the times `at`, which strictly increase: of each
+    /// view the newest row with `at - ttl <= event time <= at`. Each view that it reads is one request.
+    ///
+    /// # Errors
+    /// `NotFound` where no such service is defined; `Invalid` where times do not increase, a view has no `ttl`, or a
+    /// feature needs data that only a request brings; otherwise those of
+    /// [`get_or_compute`](Self::get_or_compute).
+    pub fn service(&self, name: &ServiceName, entity: &EntityKey, at: &[Timestamp]) -> Result<ServiceRows> {
+        let service = self.service_named(name)?;
+        let at: Vec<i64> = at.iter().map(|at| at.as_ns()).collect();
+        if let Some((a, b)) = at.iter().zip(at.iter().skip(1)).find(|(a, b)| a >= b) {
+            let (a, b) = (Timestamp::from_ns(*a), Timestamp::from_ns(*b));
+            return Err(Error::invalid(format!("{b} follows {a}: give the times in order, each once")));
+        }
+        let mut views = BTreeMap::new();
+        let mut columns = Vec::with_capacity(service.features.len());
+        for feature in &service.features {
+            columns.push(match feature {
+                ServiceFeature::View(reference) => self.looked_up(reference, entity, &at, &mut views)?,
+                ServiceFeature::OnDemand(name) => self.on_demand(name, entity, &at, &mut views)?,
+            });
+        }
+        let presence = columns.iter().map(|column| column.presence.clone()).collect();
+        Ok(ServiceRows { batch: batch(&at, columns)?, presence })
+    }
+
+    /// The times in the range at which the first view of a service has rows.
+    ///
+    /// # Errors
+    /// As [`service`](Self::service).
+    pub fn service_times(&self, name: &ServiceName, entity: &EntityKey, range: TimeRange) -> Result<Vec<Timestamp>> {
+        let service = self.service_named(name)?;
+        let first = service.features.iter().find_map(|feature| match feature {
+            ServiceFeature::View(reference) => Some(&reference.view),
+            ServiceFeature::OnDemand(name) => {
+                self.definitions().on_demand().get(name)?.inputs.first().map(|reference| &reference.view)
+            }
+        });
+        let first = first.ok_or_else(|| {
+            Error::invalid(format!("service {name} reads no view, which would say when it has rows: give the times"))
+        })?;
+        let frame = Frame::of_batch(&self.get_or_compute(first, entity, range)?.to_batch()?)?;
+        Ok(frame.times().iter().map(|time| Timestamp::from_ns(*time)).collect())
+    }
+
+    fn service_named(&self, name: &ServiceName) -> Result<&ServiceDefinition> {
+        self.definitions().services().get(name).ok_or_else(|| {
+            let known: Vec<_> = self.definitions().services().keys().map(ServiceName::as_str).collect();
+            Error::new(
+                ErrorKind::NotFound,
+                format!("service {name} is not defined: the services are {}", known.join(", ")),
+            )
+        })
+    }
+
+    fn looked_up(
+        &self,
+        reference: &FeatureReference,
+        entity: &EntityKey,
+        at: &[i64],
+        views: &mut BTreeMap<ViewName, Option<Matched>>,
+    ) -> Result<Column> {
+        if !views.contains_key(&reference.view) {
+            let matched = self.matched(&reference.view, entity, at)?;
+            views.insert(reference.view.clone(), matched);
+        }
+        let name = reference.feature.clone();
+        let Some(Some(matched)) = views.get(&reference.view) else {
+            let view = self.view(&reference.view)?;
+            let data_type =
+                view.features().iter().find(|feature| *feature.name() == name).map(|feature| feature.data_type());
+            let values = new_null_array(data_type.unwrap_or(&DataType::Null), at.len());
+            return Ok(Column { name, values, presence: vec![Presence::Missing; at.len()] });
+        };
+        let column = matched.frame.columns().column_by_name(name.as_str());
+        let column =
+            column.ok_or_else(|| Error::internal(format!("view {} lost its feature {name}", reference.view)))?;
+        let rows: UInt64Array = matched.matches.iter().map(|found| found.row().map(|row| row as u64)).collect();
+        let values = take(column, &rows, None).map_err(broken)?;
+        let presence = matched.matches.iter().enumerate().map(|(row, found)| match found {
+            Match::Present(_) if values.is_null(row) => Presence::Null,
+            Match::Present(_) => Presence::Present,
+            Match::Expired(_) => Presence::Expired,
+            Match::Missing => Presence::Missing,
+        });
+        let presence = presence.collect();
+        Ok(Column { name, values, presence })
+    }
+
+    /// The rows of a view that count; `None` where its rows are pushed and none was.
+    fn matched(&self, name: &ViewName, entity: &EntityKey, at: &[i64]) -> Result<Option<Matched>> {
+        let ttl = self.ttl(name)?;
+        let (Some(first), Some(last)) = (at.first(), at.last()) else { return Ok(None) };
+        let from = first.saturating_sub(i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX));
+        let range = TimeRange::new(Timestamp::from_ns(from), Timestamp::from_ns(last.saturating_add(1)))?;
+        let answer = match self.get_or_compute(name, entity, range) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            answer => answer?,
+        };
+        let frame = Frame::of_batch(&answer.to_batch()?)?;
+        let matches = as_of(frame.times(), at, ttl);
+        Ok(Some(Matched { frame, matches }))
+    }
+
+    fn ttl(&self, name: &ViewName) -> Result<Duration> {
+        self.view(name)?.ttl().ok_or_else(|| {
+            Error::invalid(format!(
+                "view {name} has no ttl, so nothing says how old a value may be at a time: give it one"
+            ))
+        })
+    }
+
+    fn on_demand(
+        &self,
+        name: &FeatureName,
+        entity: &EntityKey,
+        at: &[i64],
+        views: &mut BTreeMap<ViewName, Option<Matched>>,
+    ) -> Result<Column> {
+        let definition = self.definitions().on_demand().get(name);
+        let definition =
+            definition.ok_or_else(|| Error::internal(format!("on-demand feature {name} is not defined")))?;
+        if let Some(needed) = definition.request.keys().next() {
+            return Err(Error::invalid(format!("on-demand feature {name} needs {needed} from the request")));
+        }
+        let mut inputs = Vec::with_capacity(definition.inputs.len());
+        for input in &definition.inputs {
+            inputs.push(self.looked_up(input, entity, at, views)?);
+        }
+        let values = self.evaluate(definition, at, &inputs)?;
+        // As good as the worst that it was made of.
+        let worst = |row: usize| inputs.iter().filter_map(|input| input.presence.get(row).copied()).max();
+        let presence = (0..at.len()).map(|row| match worst(row).unwrap_or(Presence::Present) {
+            Presence::Present | Presence::Null if values.is_null(row) => Presence::Null,
+            Presence::Null => Presence::Present,
+            other => other,
+        });
+        let presence = presence.collect();
+        Ok(Column { name: name.clone(), values, presence })
+    }
+
+    fn evaluate(&self, definition: &OnDemandDefinition, at: &[i64], inputs: &[Column]) -> Result<ArrayRef> {
+        let named = |error: Error| Error::new(error.kind(), format!("on-demand feature {}: {error}", definition.name));
+        let select = Select::expression(self.sandbox(), &definition.sql).map_err(named)?;
+        let wanted = [(definition.name.as_str(), &select, &definition.value_type.data_type())];
+        let found = self.sandbox().expressions(&batch(at, inputs.to_vec())?, &wanted).map_err(named)?;
+        found.into_iter().next().ok_or_else(|| Error::internal("SQL returned no column"))
+    }
+}
+
+fn batch(at: &[i64], columns: Vec<Column>) -> Result<RecordBatch> {
+    let times: ArrayRef = Arc::new(TimestampNanosecondArray::from(at.to_vec()).with_timezone("UTC"));
+    let mut fields = vec![Field::new(EVENT_TIME, DataType::Timestamp(TimeUnit::Nanosecond, Some("UTC".into())), false)];
+    let mut arrays = vec![times];
+    for column in columns {
+        fields.push(Field::new(column.name.as_str(), column.values.data_type().clone(), true));
+        arrays.push(column.values);
+    }
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays).map_err(broken)
+}
