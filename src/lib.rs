@@ -49,6 +49,7 @@
 //! | [`upkeep`] | clean, invalidate, verify, repair |
 //! | [`inspect`] | what is cached and how it is doing, for people |
 //! | [`cache`] | `get_or_compute` |
+//! | `registry` | definitions that were applied (feature `definitions`) |
 //! | `compute` | features computed as their definitions say (feature `definitions`) |
 //! | `technical` | bars and TA-Lib features (feature `technical`) |
 //! | `server` | metrics, health and a status page over HTTP (feature `server`) |
@@ -86,6 +87,8 @@ pub mod inspect;
 pub mod manifest;
 pub mod metrics;
 pub mod model;
+#[cfg(feature = "definitions")]
+pub mod registry;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod slo;

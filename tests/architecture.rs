@@ -22,6 +22,7 @@ const LAYERS: &[&str] = &[
     "upkeep",
     "inspect",
     "cache",
+    "registry",
     "compute",
     "technical",
     "server",

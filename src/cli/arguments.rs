@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::failure::Exit;
 use super::report::Printer;
-use super::{clean, demo, doctor, explain, invalidate, repair, slo, stats, verify};
+use super::{apply, clean, demo, doctor, explain, get, invalidate, repair, slo, stats, verify, views};
 use crate::error::Error;
 
 const AFTER_HELP: &str = "\
@@ -46,6 +46,9 @@ pub struct Common {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Demo(demo::Options),
+    Apply(apply::Options),
+    Views(views::Options),
+    Get(get::Options),
     Stats(stats::Options),
     Slo(slo::Options),
     Clean(clean::Options),

@@ -4,19 +4,22 @@
 //! |---|---|
 //! | `arguments` | what can be typed |
 //! | `session` | settings and cache directory of one run |
-//! | `demo`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `doctor`, `explain`, `serve` | one per command: options, work, report |
+//! | `demo`, `apply`, `views`, `get`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `doctor`, `explain`, `serve` | one per command: options, work, report |
 //! | `report`, `page` | a report as JSON and as text |
 //! | `progress`, `interrupt`, `failure` | a bar, Ctrl-C, and what ends a command early |
 //!
 //! A command returns a report and prints nothing itself, so that text and JSON hold the same facts.
 
+mod apply;
 mod arguments;
 mod cache;
 mod clean;
+mod definitions;
 mod demo;
 mod doctor;
 mod explain;
 mod failure;
+mod get;
 mod interrupt;
 mod invalidate;
 mod logging;
@@ -31,6 +34,7 @@ mod session;
 mod slo;
 mod stats;
 mod verify;
+mod views;
 
 use std::process::ExitCode;
 
@@ -59,6 +63,9 @@ fn execute(arguments: &Arguments) -> ExitCode {
     };
     match &arguments.command {
         Command::Demo(options) => printer.result(demo::run(options, &session)),
+        Command::Apply(options) => printer.result(apply::run(options, &session)),
+        Command::Views(options) => printer.result(views::run(options, &session)),
+        Command::Get(options) => printer.result(get::run(options, &session)),
         #[cfg(feature = "server")]
         Command::Serve(options) => serve::run(options, &session, printer),
         Command::Stats(options) => printer.result(stats::run(options, &session)),

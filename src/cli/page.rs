@@ -84,10 +84,15 @@ impl Page {
 
     /// A table without lines. Cells wrap where the page is too narrow.
     pub fn table<const N: usize>(&mut self, columns: [(&str, Align); N], rows: impl IntoIterator<Item = [String; N]>) {
+        self.grid(&columns, rows.into_iter().map(Vec::from));
+    }
+
+    /// The same where the number of columns is not known before.
+    pub fn grid(&mut self, columns: &[(&str, Align)], rows: impl IntoIterator<Item = Vec<String>>) {
         let mut table = Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
-        table.set_header(columns.map(|(name, _)| name.to_uppercase()));
+        table.set_header(columns.iter().map(|(name, _)| name.to_uppercase()));
         table.add_rows(rows);
         let between = if self.width < 72 { 1 } else { 2 };
         for (column, (_, align)) in table.column_iter_mut().zip(columns) {

@@ -1,0 +1,87 @@
+//! The definitions that a command works with.
+
+use std::path::{Path, PathBuf};
+
+use crate::cache::FeatureStore;
+use crate::compute::Features;
+use crate::definition::{Definitions, Environment};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{EntityKey, EntityName, KeyType, KeyValue};
+use crate::registry::{DefinitionFile, Registry};
+
+use super::names::existing;
+use super::session::Session;
+
+/// The directory that is read where none is given.
+pub const DIRECTORY: &str = "config/features";
+
+/// The definition files of a directory.
+///
+/// # Errors
+/// Those of [`Definitions::files`].
+pub fn files(directory: &Path) -> Result<Vec<DefinitionFile>> {
+    let files = Definitions::files(directory)?;
+    let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
+    Ok(files.into_iter().map(|(path, text)| DefinitionFile { path: absolute(path), text }).collect())
+}
+
+/// The definitions that were applied last.
+///
+/// # Errors
+/// `NotFound` where none were; those of the registry.
+pub fn applied(session: &Session) -> Result<Definitions> {
+    let version = Registry::new(&session.root).latest()?.ok_or_else(|| {
+        Error::new(
+            ErrorKind::NotFound,
+            format!(
+                "no definitions were applied to the cache at {}: begin with `{}`",
+                session.root.display(),
+                session.command("apply")
+            ),
+        )
+    })?;
+    version.definitions(Environment::of_process())
+}
+
+/// Features as they were applied, over the session's cache.
+///
+/// # Errors
+/// Those of [`applied`], of opening the store, and of sources that cannot be opened.
+pub fn features(session: &Session) -> Result<Features> {
+    let definitions = applied(session)?;
+    let store = FeatureStore::builder(&session.root).settings(session.settings.clone()).open()?;
+    Features::builder(store, definitions).open()
+}
+
+/// The entity that `text` names, such as `symbol=EURUSD,venue=OANDA`, with the types that are defined.
+///
+/// # Errors
+/// `Invalid` where it has other keys, or a value of another type.
+pub fn entity(definitions: &Definitions, name: &EntityName, text: &str) -> Result<EntityKey> {
+    let entity = definitions
+        .entities()
+        .get(name)
+        .ok_or_else(|| Error::internal(format!("entity {name} is mentioned but not defined")))?;
+    let mut pairs = Vec::new();
+    for pair in text.split(',') {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| Error::invalid(format!("entity {text:?}: write KEY=VALUE, such as symbol=EURUSD")))?;
+        let key_type = entity.keys.iter().find(|(known, _)| known.as_str() == key).map(|(_, key_type)| *key_type);
+        let key_type = key_type.ok_or_else(|| {
+            let keys = existing(key, entity.keys.keys().map(|key| key.as_str()));
+            Error::invalid(format!("entity {name} has no key {key:?}: it has {keys}"))
+        })?;
+        let value = match key_type {
+            KeyType::Integer => KeyValue::from(value.parse::<i64>().map_err(|_| {
+                Error::invalid(format!("entity {name}: {key}={value}: the value has to be a whole number"))
+            })?),
+            KeyType::Text => KeyValue::from(value),
+        };
+        pairs.push((key, value));
+    }
+    if let Some(missing) = entity.keys.keys().find(|key| !pairs.iter().any(|(given, _)| *given == key.as_str())) {
+        return Err(Error::invalid(format!("entity {text:?}: give {missing}=… too")));
+    }
+    EntityKey::new(pairs)
+}

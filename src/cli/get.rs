@@ -1,0 +1,190 @@
+//! `larder get`: features of an entity, from the cache or computed.
+
+mod output;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use clap::Args;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::definitions;
+use super::failure::Failure;
+use super::names::existing;
+use super::page::{Align, Page};
+use super::quantity;
+use super::report::Report;
+use super::session::Session;
+use crate::compute::Features;
+use crate::definition::{Definitions, ServiceFeature};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{EntityKey, EntityName, ServiceName, TimeRange, Timestamp, ViewName};
+
+const EXAMPLES: &str = "\
+Examples:
+  larder get technical_features --entity symbol=USD/COP --start 2025-11-03 --end 2025-11-04
+  larder get observation_15d --entity symbol=USD/COP --start 2025-11-03 --end 2025-11-04 --output day.parquet
+
+A service has a row at each event time of the first view that it reads, or at every step: --every 5m.
+The request counts towards the service level, like any other.";
+
+/// So many rows are shown at the beginning and at the end.
+const SHOWN: usize = 5;
+
+/// Get the features of an entity, from the cache or computed
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Options {
+    /// A view or a service
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// The entity, by all of its join keys
+    #[arg(long, value_name = "KEY=VALUE[,…]")]
+    entity: String,
+    /// From this time on, such as 2024-03-08 or 2024-03-08T09:30:00Z
+    #[arg(long, value_name = "TIME")]
+    start: Timestamp,
+    /// Up to this time, which is not in it [default: now]
+    #[arg(long, value_name = "TIME")]
+    end: Option<Timestamp>,
+    /// Of a service: at times this far apart
+    #[arg(long, value_name = "STEP", value_parser = humantime::parse_duration)]
+    every: Option<Duration>,
+    /// Write the rows to this file: .csv, .parquet or .arrow
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// What was got.
+#[derive(Debug, Serialize)]
+pub struct GetFacts {
+    name: String,
+    entity: String,
+    start: String,
+    end: String,
+    outcome: Option<String>,
+    took_seconds: f64,
+    num_rows: usize,
+    output: Option<PathBuf>,
+    /// All rows, where they are not written to a file.
+    rows: Vec<Map<String, Value>>,
+    #[serde(skip)]
+    batch: RecordBatch,
+}
+
+/// Gets.
+///
+/// # Errors
+/// `NotFound` for an unknown name; `Invalid` for a wrong entity, range or file name; those of computing.
+pub fn run(options: &Options, session: &Session) -> Result<GetFacts, Failure> {
+    let format = options.output.as_deref().map(output::Format::of).transpose()?;
+    let features = definitions::features(session)?;
+    let asked = Asked::find(features.definitions(), &options.name)?;
+    let entity = definitions::entity(features.definitions(), asked.entity(), &options.entity)?;
+    let range = TimeRange::new(options.start, options.end.unwrap_or_else(|| session.now()))?;
+    let began = Instant::now();
+    let (batch, outcome) = asked.get(&features, &entity, range, options.every)?;
+    let took = began.elapsed();
+    features.store().flush();
+    if let (Some(format), Some(path)) = (format, &options.output) {
+        format.write(path, &batch)?;
+    }
+    Ok(GetFacts {
+        name: options.name.clone(),
+        entity: entity.to_string(),
+        start: range.start().to_string(),
+        end: range.end().to_string(),
+        outcome,
+        took_seconds: took.as_secs_f64(),
+        num_rows: batch.num_rows(),
+        output: options.output.clone(),
+        rows: if options.output.is_some() { Vec::new() } else { output::rows(&batch)? },
+        batch,
+    })
+}
+
+/// What was asked for by its name.
+enum Asked {
+    View(ViewName, EntityName),
+    Service(ServiceName, EntityName),
+}
+
+impl Asked {
+    fn find(definitions: &Definitions, name: &str) -> Result<Self> {
+        let entity_of = |view: &ViewName| definitions.views().get(view).map(|view| view.entity.clone());
+        if let Some(view) = definitions.views().keys().find(|view| view.as_str() == name) {
+            let entity = entity_of(view).ok_or_else(|| Error::internal("a view without an entity"))?;
+            return Ok(Self::View(view.clone(), entity));
+        }
+        if let Some(service) = definitions.services().values().find(|service| service.name.as_str() == name) {
+            let view = service.features.iter().find_map(|feature| match feature {
+                ServiceFeature::View(reference) => Some(&reference.view),
+                ServiceFeature::OnDemand(name) => {
+                    definitions.on_demand().get(name)?.inputs.first().map(|reference| &reference.view)
+                }
+            });
+            let entity = view.and_then(entity_of);
+            let entity = entity.ok_or_else(|| Error::invalid(format!("service {name} reads no view")))?;
+            return Ok(Self::Service(service.name.clone(), entity));
+        }
+        let views = definitions.views().keys().map(ViewName::as_str);
+        let known = existing(name, views.chain(definitions.services().keys().map(ServiceName::as_str)));
+        Err(Error::new(ErrorKind::NotFound, format!("there is no view or service {name}: there is {known}")))
+    }
+
+    fn entity(&self) -> &EntityName {
+        match self {
+            Self::View(_, entity) | Self::Service(_, entity) => entity,
+        }
+    }
+
+    fn get(
+        &self,
+        features: &Features,
+        entity: &EntityKey,
+        range: TimeRange,
+        every: Option<Duration>,
+    ) -> Result<(RecordBatch, Option<String>)> {
+        match (self, every) {
+            (Self::View(..), Some(_)) => Err(Error::invalid("--every is for services: a view has its own rows")),
+            (Self::View(view, _), None) => {
+                let answer = features.get_or_compute(view, entity, range)?;
+                Ok((answer.to_batch()?, Some(answer.outcome().to_string())))
+            }
+            (Self::Service(service, _), None) => {
+                let times = features.service_times(service, entity, range)?;
+                Ok((features.service(service, entity, &times)?.batch, None))
+            }
+            (Self::Service(service, _), Some(step)) => {
+                Ok((features.service(service, entity, &steps(range, step)?)?.batch, None))
+            }
+        }
+    }
+}
+
+/// The times of a range this far apart, from its start on.
+fn steps(range: TimeRange, step: Duration) -> Result<Vec<Timestamp>> {
+    const MOST: u128 = 1_000_000;
+    if step.is_zero() || range.duration().as_nanos() / step.as_nanos() > MOST {
+        return Err(Error::invalid(format!("--every {} makes more than {MOST} rows of {range}", quantity::rough(step))));
+    }
+    let next = |at: &Timestamp| Some(at.saturating_add(step)).filter(|at| *at < range.end());
+    Ok(std::iter::successors(Some(range.start()), next).collect())
+}
+
+impl Report for GetFacts {
+    fn write(&self, page: &mut Page) {
+        let rows = quantity::counted(self.num_rows as u64, "row", "rows");
+        let outcome = self.outcome.as_ref().map_or_else(String::new, |outcome| format!(", {outcome}"));
+        let took = quantity::duration(Duration::from_secs_f64(self.took_seconds));
+        page.line(&format!("{} of {}: {rows}{outcome}, {took}.", self.name, self.entity));
+        if let Some(output) = &self.output {
+            page.field("File", &output.display().to_string());
+            return;
+        }
+        page.gap();
+        output::table(page, &self.batch, SHOWN);
+    }
+}

@@ -1,0 +1,224 @@
+//! Definitions that were applied, version by version.
+//!
+//! Each version is a file `<cache dir>/registry/<number>.json` that never changes: what was in the definition files,
+//! when and by whom it was applied. They do not live in the manifest, because that can be made again from the blocks
+//! and definitions cannot.
+
+#![expect(clippy::disallowed_methods, reason = "the files of the registry are its own")]
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::definition::{Definitions, Environment};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Timestamp;
+
+const DIRECTORY: &str = "registry";
+
+/// The versions of a cache directory.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    directory: PathBuf,
+}
+
+/// Definitions as they were applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Its number, from 1.
+    pub number: u64,
+    /// When it was applied.
+    pub applied: Timestamp,
+    /// Who applied it.
+    pub by: String,
+    /// The definition files.
+    pub files: Vec<DefinitionFile>,
+}
+
+/// One definition file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinitionFile {
+    /// Where it was. Relative paths in it begin in its directory.
+    pub path: PathBuf,
+    /// What was in it.
+    pub text: String,
+}
+
+impl Version {
+    /// What its files define.
+    ///
+    /// # Errors
+    /// `Invalid` where they hold a mistake, as after an upgrade that allows less.
+    pub fn definitions(&self, environment: Environment) -> Result<Definitions> {
+        let files = self.files.iter().map(|file| (file.path.clone(), file.text.clone()));
+        Ok(Definitions::of_texts(files, environment)?)
+    }
+}
+
+impl Registry {
+    /// That of the cache in `cache_dir`, which need not have one yet.
+    pub fn new(cache_dir: &Path) -> Self {
+        Self { directory: cache_dir.join(DIRECTORY) }
+    }
+
+    /// The numbers of its versions, in order.
+    ///
+    /// # Errors
+    /// `Unavailable` where the directory cannot be read.
+    pub fn numbers(&self) -> Result<Vec<u64>> {
+        let entries = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| self.failed("read", &self.directory, error))?,
+        };
+        let mut numbers = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(|error| self.failed("read", &self.directory, error))?.file_name();
+            numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".json")?.parse::<u64>().ok()));
+        }
+        numbers.sort_unstable();
+        Ok(numbers)
+    }
+
+    /// The latest version.
+    ///
+    /// # Errors
+    /// As [`numbers`](Self::numbers) and [`version`](Self::version).
+    pub fn latest(&self) -> Result<Option<Version>> {
+        self.numbers()?.last().map(|number| self.version(*number)).transpose()
+    }
+
+    /// The version of this number.
+    ///
+    /// # Errors
+    /// `NotFound` where there is none, naming those that there are; `Corrupt` where its file is damaged.
+    pub fn version(&self, number: u64) -> Result<Version> {
+        let path = self.path(number);
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.no_such(number)),
+            text => text.map_err(|error| self.failed("read", &path, error))?,
+        };
+        let damaged = |error| {
+            let what = format!("{} is damaged: take it from a backup, or remove it and apply again", path.display());
+            Error::with_source(ErrorKind::Corrupt, what, error)
+        };
+        serde_json::from_str(&text).map_err(damaged)
+    }
+
+    /// Adds a version after `base`, which has to be the latest one (0 where there is none yet). All of it is there or
+    /// nothing, whatever happens in between.
+    ///
+    /// # Errors
+    /// `Busy` where somebody else has added a version since; `Unavailable` where it cannot be written.
+    pub fn add(&self, base: u64, files: Vec<DefinitionFile>, now: Timestamp, by: &str) -> Result<Version> {
+        let version = Version { number: base + 1, applied: now, by: by.to_owned(), files };
+        let text = serde_json::to_vec_pretty(&version).map_err(|error| {
+            Error::with_source(ErrorKind::Internal, "definitions cannot be written as JSON", error)
+        })?;
+        fs::create_dir_all(&self.directory).map_err(|error| self.failed("make", &self.directory, error))?;
+        // Threads and processes each have their own.
+        static BEGUN: AtomicU64 = AtomicU64::new(0);
+        let begun = format!(".{}-{}.tmp", std::process::id(), BEGUN.fetch_add(1, Ordering::Relaxed));
+        let (path, begun) = (self.path(version.number), self.directory.join(begun));
+        let written = write(&begun, &text).and_then(|()| {
+            // A link and no rename: it fails where the number is taken.
+            fs::hard_link(&begun, &path)?;
+            File::open(&self.directory)?.sync_all()
+        });
+        // What is left of it is nobody's version.
+        let _ = fs::remove_file(&begun);
+        match written {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::new(
+                ErrorKind::Busy,
+                format!("somebody else has applied version {} meanwhile: look at the plan again", version.number),
+            )),
+            written => written.map(|()| version).map_err(|error| self.failed("write", &path, error)),
+        }
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.directory.join(format!("{number:06}.json"))
+    }
+
+    fn no_such(&self, number: u64) -> Error {
+        let known = match self.numbers().unwrap_or_default().as_slice() {
+            [] => "nothing was applied yet".to_owned(),
+            [only] => format!("there is only {only}"),
+            [first, .., last] => format!("there are {first} to {last}"),
+        };
+        Error::new(ErrorKind::NotFound, format!("there is no version {number} of the definitions: {known}"))
+    }
+
+    fn failed(&self, doing: &str, path: &Path, error: io::Error) -> Error {
+        Error::with_source(ErrorKind::Unavailable, format!("cannot {doing} {}", path.display()), error)
+    }
+}
+
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> DefinitionFile {
+        DefinitionFile { path: "/definitions/a.toml".into(), text: text.to_owned() }
+    }
+
+    const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+    #[test]
+    fn versions_are_kept_in_their_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path());
+        assert_eq!(registry.latest().unwrap(), None);
+        let first = registry.add(0, vec![file("# one")], NOW, "ada").unwrap();
+        let second = registry.add(1, vec![file("# two")], NOW, "ben").unwrap();
+        assert_eq!(registry.numbers().unwrap(), [1, 2]);
+        assert_eq!(registry.version(1).unwrap(), first);
+        assert_eq!(registry.latest().unwrap(), Some(second));
+    }
+
+    #[test]
+    fn of_two_at_once_one_is_told_to_look_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path());
+        let apply = |by: &'static str| {
+            let registry = registry.clone();
+            std::thread::spawn(move || registry.add(0, vec![file(by)], NOW, by).map_err(|error| error.kind()))
+        };
+        let done: Vec<_> = ["ada", "ben", "cat"].map(apply).into_iter().map(|thread| thread.join().unwrap()).collect();
+        let won: Vec<_> = done.iter().flatten().collect();
+        assert_eq!(won.len(), 1, "{done:?}");
+        assert!(done.iter().filter_map(|done| done.as_ref().err()).all(|kind| *kind == ErrorKind::Busy));
+        assert_eq!(registry.version(1).unwrap(), *won[0]);
+    }
+
+    #[test]
+    fn a_version_that_was_never_finished_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path());
+        registry.add(0, vec![file("# one")], NOW, "ada").unwrap();
+        fs::write(dir.path().join("registry/.77.tmp"), "{").unwrap();
+        assert_eq!(registry.numbers().unwrap(), [1]);
+    }
+
+    #[test]
+    fn what_is_not_there_or_damaged_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path());
+        let none = registry.version(3).unwrap_err();
+        assert_eq!((none.kind(), none.to_string().contains("nothing was applied yet")), (ErrorKind::NotFound, true));
+        registry.add(0, vec![file("# one")], NOW, "ada").unwrap();
+        assert!(registry.version(3).unwrap_err().to_string().contains("there is only 1"));
+        fs::write(dir.path().join("registry/000001.json"), "{\"number\": 1").unwrap();
+        let damaged = registry.latest().unwrap_err();
+        assert_eq!(damaged.kind(), ErrorKind::Corrupt);
+        assert!(damaged.to_string().contains("000001.json is damaged"), "{damaged}");
+    }
+}
