@@ -4,7 +4,7 @@ use super::sum::ExactSum;
 use crate::definition::Period;
 
 /// Up to this many values, looking at each again is faster than carrying exact sums.
-const FEW: usize = 64;
+const FEW: usize = 128;
 
 /// Mean and variance of the last values, as seen from the newest of them.
 ///
