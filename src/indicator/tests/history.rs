@@ -82,9 +82,7 @@ proptest! {
 fn market(count: usize, changed: usize) -> Columns {
     let mut price = 5_000.0;
     let rows = noise(11).zip(noise(5)).take(count).enumerate().map(|(row, (noise, other))| {
-        let noise = if row < changed { other } else { noise };
         price += noise.signum() * (0.5 + noise.abs() / 2.0);
-        // Where the others end, the price is the same again.
         let close = if row < changed { 4_990.0 + 10.0 * other } else { price };
         [Some(close + 0.5), Some(close - 0.5), Some(close), Some(1.0 + noise.abs())]
     });
@@ -193,8 +191,12 @@ fn a_deviation_is_not_that_of_the_history_before() {
             }
         }
     }
-    let equal = Indicator::Zscore { column: column(), period: period(200) };
-    assert_eq!(values_at_end(&equal, &closes(&[0.1; 200])), None);
+    for rows in [20, 200] {
+        let score = Indicator::Zscore { column: column(), period: period(rows) };
+        assert_eq!(values_at_end(&score, &closes(&[0.1; 200])), None);
+        let beyond: Vec<f64> = noise(3).take(200).map(|noise| 1e200 * noise).collect();
+        assert_eq!(values_at_end(&score, &closes(&beyond)), None);
+    }
     let change = Indicator::Change { column: column(), over: Over::Bars(period(1)), relative: true };
     assert_eq!(values(&change, &closes(&[1e300, -1e300])), [None, Some(-2.0)]);
 }
