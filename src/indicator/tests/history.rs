@@ -113,25 +113,19 @@ fn values_at_end(indicator: &Indicator, rows: &Columns) -> Option<f64> {
 }
 
 #[test]
-fn what_an_average_keeps_of_older_rows_is_within_the_tolerance_it_was_asked_for() {
+fn what_an_average_keeps_of_older_rows_is_the_part_of_their_difference_that_was_asked_for() {
     for indicator in every(14) {
-        let decaying @ Memory::Decaying { .. } = memory(&indicator) else { continue };
-        // A price of 5,000, an index of 100, a range of 1.
-        let scale = match indicator {
-            Indicator::Ema { .. } => 5_000.0,
-            Indicator::Rsi { .. } | Indicator::Adx { .. } => 100.0,
-            Indicator::AtrPct { .. } => 100.0 / 5_000.0,
-            _ => 1.0,
+        let decaying @ Memory::Decaying { warm_up, .. } = memory(&indicator) else { continue };
+        let left = |rows: usize| {
+            let end = |changed| values_at_end(&indicator, &market(600 + rows, changed)).unwrap();
+            (end(0) - end(600)).abs()
         };
+        let at_first = (1..=warm_up).map(left).fold(0.0, f64::max);
         for tolerance in [1e-3, 1e-6, 1e-9] {
             let rows = decaying.rows(tolerance).unwrap();
-            let left = |rows: usize| {
-                let end = |changed| values_at_end(&indicator, &market(600 + rows, changed)).unwrap();
-                (end(0) - end(600)).abs() / scale
-            };
-            assert!(left(rows) <= 20.0 * tolerance, "{indicator:?} {tolerance}: {rows} rows leave {}", left(rows));
-            let half = left(rows * 6 / 10);
-            assert!(half > tolerance, "{indicator:?} {tolerance}: so would 0.6 * {rows}, which leave {half}");
+            let (all, some) = (left(rows) / at_first, left(rows * 6 / 10) / at_first);
+            assert!(all <= 10.0 * tolerance, "{indicator:?} {tolerance}: {rows} rows leave {all}");
+            assert!(some > 2.0 * tolerance, "{indicator:?} {tolerance}: 0.6 * {rows} rows leave no more than {some}");
         }
     }
 }
