@@ -51,7 +51,7 @@ proptest! {
 
 #[test]
 fn half_way_between_two_floats_what_is_left_below_decides() {
-    let (one, half, little) = (1.0, f64::EPSILON / 2.0, f64::EPSILON / 1024.0);
+    let (one, half, little) = (1.0, f64::EPSILON / 2.0, f64::EPSILON.powi(3));
     let sum = |values: [f64; 3]| values.into_iter().collect::<ExactSum>().value();
     assert_eq!(sum([one, half, 0.0]), 1.0);
     assert_eq!(sum([one, half, little]), 1.0 + f64::EPSILON);
