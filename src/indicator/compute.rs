@@ -39,7 +39,7 @@ use crate::error::Result;
 /// of all history, so that the same row would have one value in one block and another in the next. Here sums are
 /// exact and rounded once, and a deviation is that from the row's own value; both are TA-Lib's to within its rounding.
 ///
-/// It takes time in proportion to the rows, whatever the period.
+/// The time it takes does not grow with the period (and with the rows in proportion; a rank sorts them first).
 ///
 /// # Errors
 /// As [`Columns::column`]; `Invalid` where TA-Lib refuses a parameter or more than 100 million rows.

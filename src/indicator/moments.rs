@@ -4,7 +4,7 @@ use super::sum::ExactSum;
 use crate::definition::Period;
 
 /// Up to this many values, looking at each again is faster than carrying exact sums.
-const FEW: usize = 64;
+const FEW: usize = 128;
 
 /// Mean and variance of the last values, as seen from the newest of them.
 ///
@@ -26,7 +26,8 @@ impl Moments {
 
     /// How many deviations the newest value is above the mean; NaN where there is no deviation.
     pub(super) fn score(self) -> f64 {
-        if self.variance > 0.0 { -self.mean / self.variance.sqrt() } else { f64::NAN }
+        let spread = self.variance > 0.0 && self.variance.is_finite();
+        if spread { -self.mean / self.variance.sqrt() } else { f64::NAN }
     }
 
     /// Of these values, looking at each.
@@ -98,6 +99,8 @@ impl Sums {
         self.about.copy(&self.squares);
         self.about.add_scaled(&self.values, -2.0 * newest);
         self.about.add_scaled(&squared, count);
-        Moments { mean, variance: (self.about.value() / count - mean * mean).max(0.0) }
+        let variance = self.about.value() / count - mean * mean;
+        // Not `max`, which would make 0 of what is no number.
+        Moments { mean, variance: if variance < 0.0 { 0.0 } else { variance } }
     }
 }
