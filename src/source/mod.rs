@@ -33,6 +33,8 @@ mod rows;
 mod scan;
 mod settle;
 mod sheet;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use file::SourceFile;
