@@ -7,11 +7,35 @@
 //! |---|---|
 //! | `reader` | the rows of a range, the entities, the newest row |
 //! | `rows` | what a reader returns |
-//! | `file` | a file, and whether it stayed the same |
+//! | `walk`, `pattern`, `partition` | which files hold them: globs, and directories named `key=value` |
+//! | `file`, `attempt` | a file; reading again what changed meanwhile |
+//! | `sheet`, `found` | a file as a table, and the types in it |
+//! | `scan` | the rows of one file |
+//! | `engine`, `literal` | DuckDB, and names and values in its SQL |
+//! | `moment`, `cast` | what times mean; casts that change no value |
+//! | `column` | the columns that can be asked for |
+//! | `gather`, `settle`, `policy` | rows put together; which count, which values are possible, what a null becomes |
 
+mod attempt;
+mod cast;
+mod column;
+mod engine;
 mod file;
+mod found;
+mod gather;
+mod literal;
+mod moment;
+mod partition;
+mod pattern;
+mod policy;
 mod reader;
 mod rows;
+mod scan;
+mod settle;
+mod sheet;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 pub use file::SourceFile;
 pub use reader::Reader;

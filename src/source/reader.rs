@@ -1,19 +1,58 @@
 //! The rows of a range, the entities, the newest row.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Field, Schema, SchemaRef};
 
+use super::attempt::{Attempt, steadily, unreadable};
+use super::cast::Caster;
+use super::column::{Column, Sample, columns};
+use super::engine::Lease;
 use super::file::SourceFile;
+use super::gather::Gathered;
+use super::moment::Clockface;
+use super::partition::Days;
 use super::rows::Rows;
-use crate::definition::{EntityDefinition, Environment, SourceDefinition};
-use crate::error::{Error, Result};
-use crate::model::{EntityKey, TimeRange, Timestamp};
+use super::scan::{Keys, Scan, bar, damaged};
+use super::settle::Settle;
+use super::sheet::{Columns, Format, Sheet, describe, guess};
+use super::walk::{Candidate, Paths, Wanted};
+use crate::definition::{
+    EntityDefinition, Environment, Fill, Layout, OnViolation, SourceDefinition, SourceKeys, SourceKind,
+};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{EntityKey, KeyName, KeyType, KeyValue, TimeRange, Timestamp};
 
-/// Reads one source. It may be shared between threads.
-#[derive(Debug)]
+/// Of how many files the columns are remembered.
+const REMEMBERED: usize = 100_000;
+
+/// Reads one source. It may be shared between threads, and keeps no file open.
+///
+/// The first file says which columns there are and of which types; those of the others are the same, or narrower
+/// numbers. Of a CSV file all values of the first decide.
 pub struct Reader {
     definition: SourceDefinition,
+    paths: Paths,
+    format: Format,
+    caster: Caster,
+    sample: Sample,
+    columns: Vec<Column>,
+    remembered: Mutex<HashMap<SourceFile, Arc<Columns>>>,
+    #[cfg(test)]
+    pub(super) seam: Seam,
+}
+
+/// What tests see of a reader, and do to it.
+#[cfg(test)]
+#[derive(Default)]
+pub(super) struct Seam {
+    /// Done after a file has been read, and before it is known whether it changed.
+    pub(super) after_reading: Option<Box<dyn Fn(&Path) + Send + Sync>>,
+    /// How many directories the last search listed.
+    pub(super) listed: std::sync::atomic::AtomicUsize,
 }
 
 impl Reader {
@@ -22,8 +61,53 @@ impl Reader {
     /// # Errors
     /// `NotFound` where there is no file; `Invalid` where a variable of a path is not set, a column is not in the
     /// file, or the source has no files (`postgres`, `push`); `Corrupt` where the file is damaged.
-    pub fn open(definition: &SourceDefinition, _environment: &Environment) -> Result<Self> {
-        Ok(Self { definition: definition.clone() })
+    pub fn open(definition: &SourceDefinition, environment: &Environment) -> Result<Self> {
+        let in_source = |error: Error| in_source(definition, error);
+        let (patterns, format) = match &definition.kind {
+            SourceKind::Parquet { paths } => (paths, Format::Parquet),
+            SourceKind::Csv { paths, format } => (paths, Format::Csv(format.clone())),
+            SourceKind::Postgres { .. } | SourceKind::Push => {
+                let kind = definition.kind.name();
+                return Err(in_source(Error::invalid(format!("its kind is {kind}: only parquet and csv have files"))));
+            }
+        };
+        let expanded = patterns.iter().map(|path| path.expand(environment)).collect::<Result<Vec<_>>>();
+        let expanded = expanded.map_err(in_source)?;
+        let paths = Paths::new(expanded.iter().map(PathBuf::as_path), &definition.event_time).map_err(in_source)?;
+        let first = paths.first().map_err(in_source)?.ok_or_else(|| nothing(definition, &expanded))?;
+        let sample = steadily(definition, |attempt| {
+            let opened = attempt.open(definition, &first)?;
+            let columns = match &format {
+                Format::Csv(csv) => guess(&attempt.lease, &opened, csv),
+                Format::Parquet => describe(&attempt.lease, &opened, &format),
+            };
+            let columns = Arc::new(columns.map_err(|error| damaged(&definition.name, &opened, &error))?);
+            let sheet = Sheet::new(opened, &format, columns);
+            Ok(Sample { path: first.clone(), columns: sheet.all() })
+        })?;
+        let decimal = match &format {
+            Format::Csv(csv) => csv.decimal,
+            Format::Parquet => '.',
+        };
+        let clock = Clockface::new(&definition.time_zone, definition.time_unit);
+        for column in [Some(&definition.event_time), definition.created_time.as_ref()].into_iter().flatten() {
+            let found = sample.required("the time column", column).map_err(in_source)?;
+            if let (Format::Parquet, Some(objection)) = (&format, clock.objection(found)) {
+                let path = first.display();
+                return Err(in_source(Error::invalid(format!("column {column} of {path} {objection}"))));
+            }
+        }
+        Ok(Self {
+            columns: columns(definition, &sample).map_err(in_source)?,
+            definition: definition.clone(),
+            caster: Caster { clock, decimal },
+            paths,
+            format,
+            sample,
+            remembered: Mutex::default(),
+            #[cfg(test)]
+            seam: Seam::default(),
+        })
     }
 
     /// What it reads.
@@ -33,33 +117,111 @@ impl Reader {
 
     /// The columns that can be asked for, under their names in the definition, with their types.
     pub fn schema(&self) -> SchemaRef {
-        SchemaRef::new(arrow::datatypes::Schema::empty())
+        let fields = self.columns.iter().map(|column| Field::new(&column.name, column.value_type.data_type(), true));
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
     }
 
     /// The rows of `entity` with `range.start <= event time < range.end`, with these columns.
+    ///
+    /// A wide table's row counts whatever columns are asked for. A long one has a row wherever one of the series that
+    /// are asked for has.
     ///
     /// # Errors
     /// `Invalid` where a column is unknown, or what the files hold is not what the definition allows; `NotFound`
     /// where all files are gone; `Corrupt` where a file is damaged; `Unavailable` where one cannot be read or keeps
     /// changing.
-    pub fn read(&self, _entity: &EntityKey, _range: TimeRange, _columns: &[&str]) -> Result<Rows> {
-        Err(Error::internal("not written yet"))
+    pub fn read(&self, entity: &EntityKey, range: TimeRange, columns: &[&str]) -> Result<Rows> {
+        let keys = self.keys(entity)?;
+        let mut wanted = columns.iter().map(|name| self.column(name)).collect::<Result<Vec<_>>>()?;
+        let tables = match self.definition.layout {
+            Layout::Wide => {
+                // Whether a row is left out must not depend on what else is asked for.
+                wanted.extend(
+                    self.columns.iter().filter(|column| self.drops(column) && !columns.contains(&&*column.name)),
+                );
+                1
+            }
+            Layout::Long { .. } => wanted.len(),
+        };
+        // What fills the first nulls lies before the range.
+        let from = match self.definition.fill {
+            Some(Fill::Last { within }) => range.start().saturating_sub(within),
+            None => range.start(),
+        };
+        let between = (from.as_ns(), range.end().as_ns());
+        self.steadily(|attempt| {
+            let mut gathered = vec![];
+            gathered.resize_with(tables, || Gathered::new(if tables == 1 { wanted.len() } else { 1 }));
+            for candidate in self.find(&keys, Some(between))? {
+                let sheet = self.sheet(attempt, &candidate.path)?;
+                self.scan(&attempt.lease).rows(&sheet, &keys, between, &wanted, &mut gathered)?;
+                #[cfg(test)]
+                self.seam.after_reading.iter().for_each(|then| then(&candidate.path));
+            }
+            Settle { source: &self.definition, keys: &keys }.rows(&gathered, &wanted, columns.len(), range)
+        })
     }
 
-    /// The entities that have rows in the range, whatever becomes of those.
+    /// The entities that have rows in the range, whatever the definition makes of those.
     ///
     /// # Errors
-    /// Those of [`read`](Self::read), and `Invalid` where the rows belong to every entity.
-    pub fn entities(&self, _entity: &EntityDefinition, _range: TimeRange) -> Result<BTreeSet<EntityKey>> {
-        Err(Error::internal("not written yet"))
+    /// Those of [`read`](Self::read), and `Invalid` where the rows belong to every entity, or a key's value is none.
+    pub fn entities(&self, entity: &EntityDefinition, range: TimeRange) -> Result<BTreeSet<EntityKey>> {
+        let names: Vec<&KeyName> = entity.keys.keys().collect();
+        let columns = self.key_columns(&names)?;
+        if columns.is_empty() {
+            return Err(self.error("it has no keys, so its rows belong to every entity: name the entities".to_owned()));
+        }
+        let between = (range.start().as_ns(), range.end().as_ns());
+        self.steadily(|attempt| {
+            let mut entities = BTreeSet::new();
+            for candidate in self.find(&Vec::new(), Some(between))? {
+                let sheet = self.sheet(attempt, &candidate.path)?;
+                self.scan(&attempt.lease).entities(&sheet, &columns, between, |values| {
+                    entities.insert(self.entity(entity, values, &candidate.path)?);
+                    Ok(())
+                })?;
+            }
+            Ok(entities)
+        })
+    }
+
+    fn entity(&self, entity: &EntityDefinition, values: Vec<String>, path: &Path) -> Result<EntityKey> {
+        let value = |name: &KeyName, key_type: KeyType, text: String| match key_type {
+            KeyType::Text => Ok(KeyValue::from(text)),
+            KeyType::Integer => text.parse::<i64>().map(KeyValue::from).map_err(|_| {
+                Error::invalid(format!(
+                    "key {name} is {text:?}, which is no integer: make it text, or correct the file"
+                ))
+            }),
+        };
+        let pairs = entity.keys.iter().zip(values);
+        let pairs = pairs.map(|((name, key_type), text)| Ok((name.as_str(), value(name, *key_type, text)?)));
+        let pairs = pairs.collect::<Result<Vec<_>>>();
+        pairs.and_then(EntityKey::new).map_err(|error| self.error(format!("{}: {error}", path.display())))
     }
 
     /// The event time of the newest row of an entity, or of all.
     ///
     /// # Errors
     /// Those of [`read`](Self::read).
-    pub fn newest(&self, _entity: Option<&EntityKey>) -> Result<Option<Timestamp>> {
-        Err(Error::internal("not written yet"))
+    pub fn newest(&self, entity: Option<&EntityKey>) -> Result<Option<Timestamp>> {
+        let keys = entity.map(|entity| self.keys(entity)).transpose()?.unwrap_or_default();
+        self.steadily(|attempt| {
+            let mut files = self.find(&keys, None)?;
+            // Newest days first; those that do not say their days may hold anything.
+            files.sort_by_key(|file| std::cmp::Reverse(file.days.map_or(i64::MAX, |days| days.last)));
+            let mut newest = None;
+            for file in files {
+                let end = file.days.map_or(i64::MAX, |days| days.end_ns().saturating_add(bar(&self.definition)));
+                if newest.is_some_and(|newest| newest >= end) {
+                    break;
+                }
+                let sheet = self.sheet(attempt, &file.path)?;
+                newest = newest.max(self.scan(&attempt.lease).newest(&sheet, &keys)?);
+            }
+            Ok(newest.map(Timestamp::from_ns))
+        })
     }
 
     /// All files of the source, in the order in which they are read.
@@ -67,6 +229,135 @@ impl Reader {
     /// # Errors
     /// `Unavailable` where a directory cannot be read.
     pub fn files(&self) -> Result<Vec<SourceFile>> {
-        Err(Error::internal("not written yet"))
+        let mut files = Vec::new();
+        for candidate in self.paths.find(&Wanted::default()).map_err(|error| self.in_source(error))?.0 {
+            match SourceFile::at(&candidate.path) {
+                Ok(file) => files.push(file),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(unreadable(&self.definition, &candidate.path, error)),
+            }
+        }
+        Ok(files)
     }
+
+    fn scan<'a>(&'a self, lease: &'a Lease) -> Scan<'a> {
+        Scan { source: &self.definition, sample: &self.sample, caster: &self.caster, lease }
+    }
+
+    /// The files that may hold rows of these keys and event times. That there is no file at all is an error: a
+    /// directory that is not mounted is not an empty source.
+    fn find(&self, keys: &Keys, between: Option<(i64, i64)>) -> Result<Vec<Candidate>> {
+        let bar = bar(&self.definition);
+        let days = between.map(|(from, to)| Days::of(from.saturating_sub(bar), to.saturating_sub(bar)));
+        let values = keys.iter().map(|(column, value)| (column.clone(), value.to_string())).collect();
+        let found = self.paths.find(&Wanted { values, days }).map_err(|error| self.in_source(error))?;
+        #[cfg(test)]
+        self.seam.listed.store(found.1, std::sync::atomic::Ordering::Relaxed);
+        if found.0.is_empty() && self.paths.first().map_err(|error| self.in_source(error))?.is_none() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("source {}: all its files are gone: is their disk mounted?", self.definition.name),
+            ));
+        }
+        Ok(found.0)
+    }
+
+    fn sheet(&self, attempt: &mut Attempt, path: &Path) -> Result<Sheet> {
+        let opened = attempt.open(&self.definition, path)?;
+        let known = self.remembered().get(&opened.was).cloned();
+        let columns = match known {
+            Some(columns) => columns,
+            None => {
+                let columns = describe(&attempt.lease, &opened, &self.format);
+                let columns = columns.map_err(|error| damaged(&self.definition.name, &opened, &error))?;
+                let columns = Arc::new(columns);
+                let mut remembered = self.remembered();
+                if remembered.len() >= REMEMBERED {
+                    remembered.clear();
+                }
+                remembered.insert(opened.was.clone(), columns.clone());
+                columns
+            }
+        };
+        Ok(Sheet::new(opened, &self.format, columns))
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<SourceFile, Arc<Columns>>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn column(&self, name: &str) -> Result<&Column> {
+        self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
+            let names: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
+            self.error(format!("it has no column {name}: its columns are {}", names.join(", ")))
+        })
+    }
+
+    fn drops(&self, column: &Column) -> bool {
+        self.definition.valid.get(&column.name).is_some_and(|rules| rules.on_violation == OnViolation::Drop)
+    }
+
+    fn keys(&self, entity: &EntityKey) -> Result<Keys> {
+        let names: Vec<&KeyName> = entity.pairs().map(|(name, _)| name).collect();
+        let columns = self.key_columns(&names)?;
+        Ok(columns.into_iter().zip(entity.pairs()).map(|(column, (_, value))| (column, value.clone())).collect())
+    }
+
+    /// The columns of these keys in their order; none where the rows belong to every entity.
+    fn key_columns(&self, names: &[&KeyName]) -> Result<Vec<String>> {
+        match &self.definition.keys {
+            SourceKeys::None => Ok(Vec::new()),
+            SourceKeys::SameNames => Ok(names.iter().map(|name| name.as_str().to_owned()).collect()),
+            SourceKeys::Columns(columns) if columns.len() == names.len() => {
+                let column = |name: &&KeyName| columns.get(*name).cloned().ok_or_else(|| self.other_keys(names));
+                names.iter().map(column).collect()
+            }
+            SourceKeys::Columns(_) => Err(self.other_keys(names)),
+        }
+    }
+
+    fn other_keys(&self, names: &[&KeyName]) -> Error {
+        let own = match &self.definition.keys {
+            SourceKeys::Columns(columns) => columns.keys().map(KeyName::as_str).collect(),
+            _ => Vec::new(),
+        };
+        let asked: Vec<_> = names.iter().map(|name| name.as_str()).collect();
+        self.error(format!("its keys are {}, not {}", own.join(", "), asked.join(", ")))
+    }
+
+    fn steadily<T>(&self, read: impl FnMut(&mut Attempt) -> Result<T>) -> Result<T> {
+        steadily(&self.definition, read)
+    }
+
+    fn error(&self, what: String) -> Error {
+        self.in_source(Error::invalid(what))
+    }
+
+    fn in_source(&self, error: Error) -> Error {
+        in_source(&self.definition, error)
+    }
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Reader({})", self.definition.name)
+    }
+}
+
+fn in_source(source: &SourceDefinition, error: Error) -> Error {
+    let message = format!("source {}", source.name);
+    Error::with_source(error.kind(), message, error.to_string())
+}
+
+/// There is no file, but there are directories on the way to one.
+fn nothing(source: &SourceDefinition, patterns: &[PathBuf]) -> Error {
+    let described = patterns.iter().map(|pattern| {
+        let there = pattern.ancestors().skip(1).find(|directory| directory.is_dir()).unwrap_or(Path::new("/"));
+        format!("{} ({} is there)", pattern.display(), there.display())
+    });
+    let described: Vec<_> = described.collect();
+    Error::new(
+        ErrorKind::NotFound,
+        format!("source {}: no file is called {}: check its path", source.name, described.join(" or ")),
+    )
 }

@@ -1,6 +1,6 @@
 //! What a reader returns.
 
-use arrow::array::{Array, RecordBatch, TimestampNanosecondArray};
+use arrow::array::{RecordBatch, TimestampNanosecondArray};
 
 /// Rows of one entity, in the order of their event times, which strictly increase.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,0 +1,77 @@
+//! Rows as they are found, file by file.
+
+use std::path::{Path, PathBuf};
+
+use arrow::array::{ArrayRef, new_empty_array};
+use arrow::compute::concat;
+
+use super::column::Column;
+use crate::error::{Error, Result};
+
+/// The columns of equally many rows, in the order of the data.
+#[derive(Debug)]
+pub(super) struct Gathered {
+    pub(super) times: Vec<i64>,
+    /// One per row, or none where there is no created time.
+    pub(super) created: Vec<Option<i64>>,
+    /// Per column its pieces.
+    pieces: Vec<Vec<ArrayRef>>,
+    /// The files, each with the number of rows up to its end.
+    files: Vec<(PathBuf, usize)>,
+}
+
+impl Gathered {
+    /// None yet, of so many columns.
+    pub(super) fn new(columns: usize) -> Self {
+        Self { times: Vec::new(), created: Vec::new(), pieces: vec![Vec::new(); columns], files: Vec::new() }
+    }
+
+    /// Adds rows of a file.
+    pub(super) fn add(
+        &mut self,
+        path: &Path,
+        times: impl IntoIterator<Item = i64>,
+        created: impl IntoIterator<Item = Option<i64>>,
+        columns: impl IntoIterator<Item = ArrayRef>,
+    ) {
+        self.times.extend(times);
+        self.created.extend(created);
+        for (pieces, piece) in self.pieces.iter_mut().zip(columns) {
+            pieces.push(piece);
+        }
+        match self.files.last_mut() {
+            Some((last, end)) if last == path => *end = self.times.len(),
+            _ => self.files.push((path.to_owned(), self.times.len())),
+        }
+    }
+
+    /// The event time of a row.
+    pub(super) fn time(&self, row: u32) -> i64 {
+        self.times.get(row as usize).copied().unwrap_or_default()
+    }
+
+    /// When a row became known, where it says so.
+    pub(super) fn created(&self, row: u32) -> Option<i64> {
+        self.created.get(row as usize).copied().flatten()
+    }
+
+    /// The file that a row came from.
+    pub(super) fn file(&self, row: u32) -> &Path {
+        let at = self.files.partition_point(|(_, end)| *end <= row as usize);
+        self.files.get(at).map_or(Path::new(""), |(path, _)| path)
+    }
+
+    /// The whole of one column.
+    pub(super) fn values(&self, at: usize, column: &Column) -> Result<ArrayRef> {
+        let pieces: Vec<_> = self.pieces.get(at).into_iter().flatten().map(AsRef::as_ref).collect();
+        match pieces.as_slice() {
+            [] => Ok(new_empty_array(&column.value_type.data_type())),
+            pieces => concat(pieces).map_err(|error| {
+                Error::invalid(format!(
+                    "column {} has more than can be held at once ({error}): ask for less",
+                    column.name
+                ))
+            }),
+        }
+    }
+}
