@@ -168,7 +168,10 @@ impl Asked {
 fn steps(range: TimeRange, step: Duration) -> Result<Vec<Timestamp>> {
     const MOST: u128 = 1_000_000;
     if step.is_zero() || range.duration().as_nanos() / step.as_nanos() > MOST {
-        return Err(Error::invalid(format!("--every {} makes more than {MOST} rows of {range}", quantity::rough(step))));
+        return Err(Error::invalid(format!(
+            "--every {} makes more than {MOST} rows of {range}",
+            quantity::rough(step)
+        )));
     }
     let next = |at: &Timestamp| Some(at.saturating_add(step)).filter(|at| *at < range.end());
     Ok(std::iter::successors(Some(range.start()), next).collect())

@@ -114,9 +114,8 @@ impl Registry {
     /// `Busy` where somebody else has added a version since; `Unavailable` where it cannot be written.
     pub fn add(&self, base: u64, files: Vec<DefinitionFile>, now: Timestamp, by: &str) -> Result<Version> {
         let version = Version { number: base + 1, applied: now, by: by.to_owned(), files };
-        let text = serde_json::to_vec_pretty(&version).map_err(|error| {
-            Error::with_source(ErrorKind::Internal, "definitions cannot be written as JSON", error)
-        })?;
+        let text = serde_json::to_vec_pretty(&version)
+            .map_err(|error| Error::with_source(ErrorKind::Internal, "definitions cannot be written as JSON", error))?;
         fs::create_dir_all(&self.directory).map_err(|error| self.failed("make", &self.directory, error))?;
         // Threads and processes each have their own.
         static BEGUN: AtomicU64 = AtomicU64::new(0);

@@ -26,7 +26,9 @@ impl Format {
             Some("csv") => Ok(Self::Csv),
             Some("parquet") => Ok(Self::Parquet),
             Some("arrow" | "feather") => Ok(Self::Arrow),
-            _ => Err(Error::invalid(format!("{}: name a file that ends with .csv, .parquet or .arrow", path.display()))),
+            _ => {
+                Err(Error::invalid(format!("{}: name a file that ends with .csv, .parquet or .arrow", path.display())))
+            }
         }
     }
 
@@ -84,8 +86,11 @@ pub fn table(page: &mut Page, batch: &RecordBatch, shown: usize) {
     let times: Vec<String> = cells(0).into_iter().map(|time| time.replace('T', " ")).collect();
     let mut header = vec![("feature", Align::Left)];
     header.extend(times.iter().map(|time| (time.as_str(), Align::Right)));
-    let rows = schema.fields().iter().enumerate().skip(1).map(|(at, field)| {
-        std::iter::once(field.name().clone()).chain(cells(at)).collect()
-    });
+    let rows = schema
+        .fields()
+        .iter()
+        .enumerate()
+        .skip(1)
+        .map(|(at, field)| std::iter::once(field.name().clone()).chain(cells(at)).collect());
     page.grid(&header, rows);
 }

@@ -67,15 +67,26 @@ impl Definitions {
     /// `Mistakes` with every one that was found, or `Unreadable` where the directory has no such file or one
     /// cannot be read.
     pub fn read(directory: &Path, environment: Environment) -> Result<Self, ReadError> {
-        let files = list(directory)?.into_iter().map(|name| {
-            let text = std::fs::read_to_string(&name).map_err(|error| unreadable(&name, error))?;
-            Ok((name, text))
-        });
-        Self::of_texts(files.collect::<Result<Vec<_>>>()?, environment)
+        Self::of_texts(Self::files(directory)?, environment)
     }
 
-    /// The same of files with their names and what is in them.
-    pub(super) fn of_texts(
+    /// The files `*.toml` of `directory` in the order of their names, and what is in each.
+    ///
+    /// # Errors
+    /// `NotFound` where it has none; `Invalid` where one is not UTF-8; `Unavailable` where one cannot be read.
+    pub fn files(directory: &Path) -> Result<Vec<(PathBuf, String)>> {
+        let text = |name: PathBuf| match std::fs::read_to_string(&name) {
+            Ok(text) => Ok((name, text)),
+            Err(error) => Err(unreadable(&name, error)),
+        };
+        list(directory)?.into_iter().map(text).collect()
+    }
+
+    /// What files with these names and texts define. Relative paths in them begin in their directories.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn of_texts(
         files: impl IntoIterator<Item = (PathBuf, String)>,
         environment: Environment,
     ) -> Result<Self, ReadError> {
