@@ -79,6 +79,7 @@ pub fn run(options: &Options, session: &Session) -> Result<ApplyFacts, Failure> 
     // Only an opened source tells whether it has the columns, and only a cache has a registry.
     let store = FeatureStore::builder(&session.root).settings(session.settings.clone()).open()?;
     let features = Features::builder(store, definitions).open()?;
+    features.check()?;
     let definitions = features.definitions();
     let old = before.as_ref().map(|version| version.definitions(Environment::of_process())).transpose()?;
     let views = changes(old.as_ref(), definitions);

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use clap::Args;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::definitions;
 use super::failure::Failure;
@@ -69,9 +68,8 @@ pub struct GetFacts {
     num_rows: usize,
     output: Option<PathBuf>,
     /// All rows, where they are not written to a file.
-    rows: Vec<Map<String, Value>>,
-    #[serde(skip)]
-    batch: RecordBatch,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<output::Rows>,
 }
 
 /// Gets.
@@ -100,8 +98,7 @@ pub fn run(options: &Options, session: &Session) -> Result<GetFacts, Failure> {
         took_seconds: took.as_secs_f64(),
         num_rows: batch.num_rows(),
         output: options.output.clone(),
-        rows: if options.output.is_some() { Vec::new() } else { output::rows(&batch)? },
-        batch,
+        rows: options.output.is_none().then_some(output::Rows(batch)),
     })
 }
 
@@ -187,7 +184,9 @@ impl Report for GetFacts {
             page.field("File", &output.display().to_string());
             return;
         }
-        page.gap();
-        output::table(page, &self.batch, SHOWN);
+        if let Some(rows) = &self.rows {
+            page.gap();
+            output::table(page, &rows.0, SHOWN);
+        }
     }
 }

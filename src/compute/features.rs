@@ -1,7 +1,7 @@
 //! Views and services of a set of definitions, over one store.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
 
@@ -9,7 +9,9 @@ use super::function::{FunctionRows, Functions};
 use super::recipe::Recipe;
 use super::rows::Frame;
 use crate::cache::{Answer, ComputeError, FeatureStore, Gap, Source};
-use crate::definition::{Definitions, Expression, SourceKind, ViewDefinition, ViewSource};
+use crate::definition::{
+    Definitions, Environment, Expression, SourceDefinition, SourceKind, ViewDefinition, ViewSource,
+};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntityKey, FeatureView, SourceName, TimeRange, Timestamp, ViewName};
 use crate::source::Reader;
@@ -34,8 +36,26 @@ pub(super) struct Bound {
 
 /// Where a view's rows come from.
 enum Supply {
-    Source(Arc<Reader>),
+    Source(Arc<Opening>),
     View(Arc<Bound>),
+}
+
+/// A source that is opened when it is needed first, so that one that is away harms only those who need it.
+struct Opening {
+    definition: SourceDefinition,
+    environment: Environment,
+    reader: Mutex<Option<Arc<Reader>>>,
+}
+
+impl Opening {
+    fn reader(&self) -> Result<Arc<Reader>> {
+        let mut opened = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(reader) = &*opened {
+            return Ok(Arc::clone(reader));
+        }
+        let reader = Arc::new(Reader::open(&self.definition, &self.environment)?);
+        Ok(Arc::clone(opened.insert(reader)))
+    }
 }
 
 /// Collects what [`Features`] need.
@@ -66,10 +86,10 @@ impl FeaturesBuilder {
         self
     }
 
-    /// Opens the sources and checks what only then can be checked: columns, SQL, registered functions.
+    /// Checks SQL and registered functions. Sources are opened when they are needed; [`Features::check`] opens all.
     ///
     /// # Errors
-    /// `Invalid` where a definition does not hold, with its place; those of a source that cannot be opened.
+    /// `Invalid` where a definition does not hold, with its place.
     pub fn open(self) -> Result<Features> {
         let mut inner = Inner {
             store: self.store,
@@ -77,10 +97,10 @@ impl FeaturesBuilder {
             sandbox: Arc::new(Sandbox::open(self.limits)?),
             views: BTreeMap::new(),
         };
-        let mut readers = BTreeMap::new();
+        let mut sources = BTreeMap::new();
         let definitions = inner.definitions.clone();
         for name in definitions.views().keys() {
-            inner.bind(name, &self.functions, &mut readers)?;
+            inner.bind(name, &self.functions, &mut sources)?;
         }
         Ok(Features(Arc::new(inner)))
     }
@@ -92,7 +112,7 @@ impl Inner {
         &mut self,
         name: &ViewName,
         functions: &Functions,
-        readers: &mut BTreeMap<SourceName, Arc<Reader>>,
+        sources: &mut BTreeMap<SourceName, Arc<Opening>>,
     ) -> Result<Option<Arc<Bound>>> {
         if let Some(bound) = self.views.get(name) {
             return Ok(Some(Arc::clone(bound)));
@@ -101,36 +121,37 @@ impl Inner {
             return Err(Error::internal(format!("view {name} is read but not defined")));
         };
         let supply = match &definition.source {
-            ViewSource::View(read) => self.bind(read, functions, readers)?.map(Supply::View),
-            ViewSource::Source(source) => self.reader(source, readers)?.map(Supply::Source),
+            ViewSource::View(read) => self.bind(read, functions, sources)?.map(Supply::View),
+            ViewSource::Source(source) => self.source(source, sources)?.map(Supply::Source),
         };
         // Rows that are pushed are in the cache or nowhere.
         let Some(supply) = supply else { return Ok(None) };
         let view = self.definitions.feature_view(name)?;
         let recipe = Recipe::new(view, &definition, functions, &self.sandbox)?;
-        check_columns(&recipe, &definition, &supply)?;
         let bound = Arc::new(Bound { recipe, supply });
         self.views.insert(name.clone(), Arc::clone(&bound));
         Ok(Some(bound))
     }
 
-    fn reader(
+    fn source(
         &self,
         name: &SourceName,
-        readers: &mut BTreeMap<SourceName, Arc<Reader>>,
-    ) -> Result<Option<Arc<Reader>>> {
-        if let Some(reader) = readers.get(name) {
-            return Ok(Some(Arc::clone(reader)));
+        sources: &mut BTreeMap<SourceName, Arc<Opening>>,
+    ) -> Result<Option<Arc<Opening>>> {
+        if let Some(source) = sources.get(name) {
+            return Ok(Some(Arc::clone(source)));
         }
-        let Some(source) = self.definitions.sources().get(name) else {
+        let Some(definition) = self.definitions.sources().get(name) else {
             return Err(Error::internal(format!("source {name} is read but not defined")));
         };
-        if matches!(source.kind, SourceKind::Push) {
+        if matches!(definition.kind, SourceKind::Push) {
             return Ok(None);
         }
-        let reader = Arc::new(Reader::open(source, self.definitions.environment())?);
-        readers.insert(name.clone(), Arc::clone(&reader));
-        Ok(Some(reader))
+        let environment = self.definitions.environment().clone();
+        let source = Opening { definition: definition.clone(), environment, reader: Mutex::default() };
+        let source = Arc::new(source);
+        sources.insert(name.clone(), Arc::clone(&source));
+        Ok(Some(source))
     }
 }
 
@@ -190,6 +211,20 @@ impl Features {
         computing.features(&Gap::new(view.clone(), entity.clone(), range))
     }
 
+    /// Opens every source and checks that it has the columns that features read.
+    ///
+    /// # Errors
+    /// `Invalid` for a column that is not there, with the place of the feature; those of a source that cannot be
+    /// opened.
+    pub fn check(&self) -> Result<()> {
+        for (name, bound) in &self.0.views {
+            if let Some(definition) = self.0.definitions.views().get(name) {
+                check_columns(bound, definition)?;
+            }
+        }
+        Ok(())
+    }
+
     fn computing(&self, view: &ViewName) -> Result<Computing<'_>> {
         match self.0.views.get(view) {
             Some(bound) => Ok(Computing { store: &self.0.store, bound }),
@@ -241,7 +276,8 @@ impl Source for Computing<'_> {
 impl Bound {
     fn rows(&self, store: &FeatureStore, entity: &EntityKey, range: TimeRange) -> Result<Frame> {
         match &self.supply {
-            Supply::Source(reader) => {
+            Supply::Source(source) => {
+                let reader = source.reader()?;
                 let schema = reader.schema();
                 let all = || schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
                 let columns = self.recipe.columns().map(|columns| columns.into_iter().collect());
@@ -263,7 +299,7 @@ impl Bound {
     fn watermark(&self, entity: &EntityKey, latest: Timestamp) -> Timestamp {
         match &self.supply {
             // A failure here is one of the compute that follows, which says it.
-            Supply::Source(reader) => match reader.newest(None) {
+            Supply::Source(source) => match source.reader().and_then(|reader| reader.newest(None)) {
                 Ok(Some(newest)) => latest.min(Timestamp::from_ns(newest.as_ns().saturating_add(1))),
                 _ => Timestamp::from_ns(i64::MIN),
             },
@@ -282,9 +318,9 @@ fn columns_of(expression: &Expression) -> Vec<&str> {
 }
 
 /// That the rows have the columns that features read.
-fn check_columns(recipe: &Recipe, definition: &ViewDefinition, supply: &Supply) -> Result<()> {
-    let schema = match supply {
-        Supply::Source(reader) => reader.schema(),
+fn check_columns(bound: &Bound, definition: &ViewDefinition) -> Result<()> {
+    let schema = match &bound.supply {
+        Supply::Source(source) => source.reader()?.schema(),
         Supply::View(read) => Arc::clone(read.recipe.view().schema()),
     };
     // The names in SQL may be made in it: DuckDB tells when it runs.
@@ -298,7 +334,7 @@ fn check_columns(recipe: &Recipe, definition: &ViewDefinition, supply: &Supply) 
                 return Err(Error::invalid(format!(
                     "{}: view {}: feature {}: the rows have no column {column:?}: they have {}",
                     feature.place,
-                    recipe.view().name(),
+                    definition.name,
                     feature.name,
                     known.join(", ")
                 )));

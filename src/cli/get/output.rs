@@ -2,14 +2,21 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::TimestampNanosecondType;
+use arrow::error::ArrowError;
+use arrow::json::WriterBuilder;
+use arrow::json::writer::JsonArray;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use parquet::arrow::ArrowWriter;
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 use super::{Align, Page};
 use crate::error::{Error, ErrorKind, Result};
+use crate::model::Timestamp;
 
 /// A kind of file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +51,7 @@ impl Format {
     fn try_write(self, path: &Path, batch: &RecordBatch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let file = File::create(path)?;
         match self {
-            Self::Csv => arrow::csv::Writer::new(file).write(batch)?,
+            Self::Csv => arrow::csv::Writer::new(file).write(&printable(batch)?)?,
             Self::Parquet => {
                 let mut writer = ArrowWriter::try_new(file, batch.schema(), None)?;
                 writer.write(batch)?;
@@ -60,20 +67,45 @@ impl Format {
     }
 }
 
-/// Every row as an object; NaN and infinities, which JSON has not, as text.
-pub fn rows(batch: &RecordBatch) -> Result<Vec<Map<String, Value>>> {
-    let mut written = Vec::new();
-    let mut writer = arrow::json::ArrayWriter::new(&mut written);
-    let unusual = |error| Error::with_source(ErrorKind::Internal, "the rows cannot be written as JSON", error);
-    writer.write(batch).and_then(|()| writer.finish()).map_err(unusual)?;
-    serde_json::from_slice(if written.is_empty() { b"[]" } else { &written })
-        .map_err(|error| Error::with_source(ErrorKind::Internal, "the rows cannot be written as JSON", error))
+/// All rows. As JSON each is an object; NaN and infinities, which JSON has not, are null there.
+#[derive(Debug)]
+pub struct Rows(pub RecordBatch);
+
+impl Serialize for Rows {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut written = Vec::new();
+        let mut writer = WriterBuilder::new().with_explicit_nulls(true).build::<_, JsonArray>(&mut written);
+        let done = printable(&self.0).and_then(|batch| writer.write(&batch)).and_then(|()| writer.finish());
+        done.map_err(serde::ser::Error::custom)?;
+        // Without a row nothing is written at all.
+        let json = if written.is_empty() { b"[]".as_slice() } else { &written };
+        let rows: Vec<Map<String, Value>> = serde_json::from_slice(json).map_err(serde::ser::Error::custom)?;
+        rows.serialize(serializer)
+    }
+}
+
+/// The same with times as people and other programs read them: `2024-03-08T09:30:00Z`.
+fn printable(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+        let printed: ArrayRef = match column.as_primitive_opt::<TimestampNanosecondType>() {
+            Some(times) => {
+                let text = |time: i64| Timestamp::from_ns(time).to_string();
+                Arc::new(times.iter().map(|time| time.map(text)).collect::<StringArray>())
+            }
+            None => Arc::clone(column),
+        };
+        (field.name().clone(), printed, true)
+    });
+    RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>())
 }
 
 /// The newest rows, each a column, because there are more features than fit side by side.
 pub fn table(page: &mut Page, batch: &RecordBatch, shown: usize) {
     let first = batch.num_rows().saturating_sub(shown);
     let newest = batch.slice(first, batch.num_rows() - first);
+    // What cannot be printed nicely is printed as it is.
+    let newest = printable(&newest).unwrap_or(newest);
     let schema = newest.schema();
     let options = FormatOptions::new().with_null("null");
     let cells = |column: usize| -> Vec<String> {
