@@ -120,7 +120,10 @@ pub fn run(options: &Options, session: &Session) -> Result<ExplainFacts, Failure
     let first = one.spending.as_ref().and_then(|spending| spending.causes.first());
     one.typed = first.and_then(|cause| Some(session.command(cause.command?)));
     let belongs = |check: &Check| check.alert == Some(alert.name);
-    let (own, rest): (Vec<Check>, Vec<Check>) = checks(&facts).into_iter().partition(belongs);
+    let (mut own, rest): (Vec<Check>, Vec<Check>) = checks(&facts).into_iter().partition(belongs);
+    // Whoever reads this has typed that already.
+    let this = format!("explain {}", alert.name);
+    own.iter_mut().filter(|check| check.command_line() == Some(&this)).for_each(|check| check.fix = None);
     // What the other alerts about requests say follows from the same requests.
     let about_requests =
         |check: &Check| check.alert.and_then(Alert::find).is_some_and(|alert| alert.subject == Subject::Requests);

@@ -18,7 +18,7 @@ use crate::cache::FeatureStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::inspect::{self, BlocksRequest, Requests, SloFacts, StatusFacts};
 use crate::metrics::{Recorder, catalogue};
-use crate::model::{Timestamp, ViewName};
+use crate::model::ViewName;
 
 const ENDPOINTS: [&str; 6] = ["/", "/metrics", "/health", "/ready", "/slo", "/blocks"];
 
@@ -152,12 +152,12 @@ async fn slo(State(app): State<App>, Query(parameters): Parameters) -> Response 
         let view = parameters.get("view").map(|view| ViewName::new(view)).transpose()?;
         // What this process has counted and not told yet belongs to it.
         store.flush();
-        let now = now(store);
-        let requests = store.manifest().read(|query| Requests::read(query, now))?;
+        let now = store.now();
+        let requests = store.manifest().read(|query| Requests::read(query, view.as_ref(), now))?;
         if let Some(view) = view.as_ref().filter(|view| !requests.views.contains(view)) {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no view {view} in this cache")));
         }
-        Ok(SloFacts::new(&requests, view.as_ref(), &store.settings().slo, now))
+        Ok(SloFacts::new(&requests, &store.settings().slo, now))
     })
     .await
 }
@@ -196,8 +196,4 @@ fn only(parameters: &BTreeMap<String, String>, known: &[&str]) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-fn now(store: &FeatureStore) -> Timestamp {
-    store.now()
 }
