@@ -15,4 +15,4 @@ mod text;
 pub use alerts::{ALERTS, Alert, RUNBOOK, Severity, Subject};
 pub use blocks::{BlockFacts, BlocksFacts, BlocksRequest, MOST_BLOCKS, blocks};
 pub use slo::{Requests, SloFacts};
-pub use status::{Bin, BudgetPoint, DiskStatus, StatusFacts, Verdict, ViewStatus, WorstMiss};
+pub use status::{Bin, BudgetPoint, DiskStatus, SilentFacts, StatusFacts, Verdict, ViewStatus, WorstMiss};

@@ -13,10 +13,11 @@ use serde_json::json;
 
 use super::answer;
 use super::gate::Gate;
+use super::page::{render, render_silent};
 use super::ready::Readiness;
 use crate::cache::FeatureStore;
 use crate::error::{Error, ErrorKind, Result};
-use crate::inspect::{self, BlocksRequest, Requests, SloFacts, StatusFacts};
+use crate::inspect::{self, BlocksRequest, Requests, SilentFacts, SloFacts, StatusFacts};
 use crate::metrics::{Recorder, catalogue};
 use crate::model::ViewName;
 
@@ -174,11 +175,13 @@ async fn blocks(State(app): State<App>, Query(parameters): Parameters) -> Respon
 async fn page(State(app): State<App>, OriginalUri(uri): OriginalUri) -> Response {
     let read = |store: &FeatureStore| {
         store.flush();
-        StatusFacts::gather(store.cache_dir(), store.manifest(), store.settings(), store.now())
+        let (dir, settings, now) = (store.cache_dir(), store.settings(), store.now());
+        StatusFacts::gather(dir, store.manifest(), settings, now)
+            .map_err(|error| (answer::status(&error), SilentFacts::gather(error, dir, settings, now)))
     };
     match app.work(&app.reads, read).await {
-        Ok(Ok(facts)) => answer::html(super::page::render(&facts, uri.path())),
-        Ok(Err(error)) => answer::error(&error),
+        Ok(Ok(facts)) => answer::html(StatusCode::OK, render(&facts, uri.path())),
+        Ok(Err((status, facts))) => answer::html(status, render_silent(&facts, uri.path())),
         Err(response) => response,
     }
 }

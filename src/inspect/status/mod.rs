@@ -6,11 +6,11 @@ mod views;
 
 use std::time::Duration;
 
-use super::health::{self, Check, HealthFacts, KnownFacts, Period};
+use super::health::{self, Check, HealthFacts, KnownFacts, ManifestState, Period};
 use super::slo::SloFacts;
 use super::survey::Survey;
 use crate::config::Settings;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::manifest::{Invalidation, Manifest, OutcomeCount, Query, TopMiss};
 use crate::model::Timestamp;
 use crate::store::CacheDir;
@@ -18,6 +18,8 @@ use crate::store::CacheDir;
 pub use timeline::{Bin, BudgetPoint};
 pub use verdict::Verdict;
 pub use views::{ViewStatus, WorstMiss};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -52,6 +54,27 @@ pub struct StatusFacts {
     pub invalidations: Vec<Invalidation>,
     /// The daily checks, the conditions of the alerts among them.
     pub checks: Vec<Check>,
+}
+
+/// What can be said while the manifest does not answer.
+#[derive(Debug, Clone)]
+pub struct SilentFacts {
+    /// The version of Larder.
+    pub version: &'static str,
+    /// When the facts were gathered.
+    pub now: Timestamp,
+    /// Why it does not.
+    pub manifest: ManifestState,
+    /// The checks that need no manifest, and that of the manifest itself.
+    pub checks: Vec<Check>,
+}
+
+impl SilentFacts {
+    /// Gathers them after the manifest answered with this error.
+    pub fn gather(error: Error, dir: &CacheDir, settings: &Settings, now: Timestamp) -> Self {
+        let facts = HealthFacts::of(Err(error), dir, settings, now);
+        Self { version: VERSION, now, checks: health::checks(&facts), manifest: facts.manifest }
+    }
 }
 
 /// How full the disk is.
@@ -101,7 +124,7 @@ impl StatusFacts {
             reserve: settings.reserve(),
         };
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: VERSION,
             now,
             verdict: Verdict::of(&slo),
             burn_down: timeline::burn_down(&requests.series, &settings.slo, now),

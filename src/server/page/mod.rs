@@ -3,6 +3,7 @@
 //! | part | |
 //! |---|---|
 //! | `headline` | whether we are fine, in words |
+//! | `silent` | the same while the manifest does not answer |
 //! | `budget` | ratios, burn rates and how the budget went |
 //! | `requests` | the last day by outcome |
 //! | `views` | one line per view |
@@ -16,6 +17,7 @@ mod budget;
 mod chart;
 mod headline;
 mod requests;
+mod silent;
 #[cfg(test)]
 mod testing;
 mod times;
@@ -25,7 +27,7 @@ mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::inspect::StatusFacts;
+use crate::inspect::{SilentFacts, StatusFacts};
 use crate::model::Timestamp;
 
 /// What the page may load: nothing but the empty icon that stands in it. To be sent with it as
@@ -56,6 +58,16 @@ pub fn render(facts: &StatusFacts, path: &str) -> String {
         (foot(facts.version, facts.now, path.trim_end_matches('/')))
     };
     document(&headline::title(facts), &body).into_string()
+}
+
+/// The page while the manifest does not answer.
+pub fn render_silent(facts: &SilentFacts, path: &str) -> String {
+    let body = html! {
+        (silent::headline(facts))
+        main { (upkeep::checks(&facts.checks)) }
+        (foot(facts.version, facts.now, path.trim_end_matches('/')))
+    };
+    document(silent::TITLE, &body).into_string()
 }
 
 fn document(title: &str, body: &Markup) -> Markup {
