@@ -156,7 +156,7 @@ impl Report for ExplainFacts {
     fn write(&self, page: &mut Page) {
         match self {
             Self::Alerts { alerts } => page.table(
-                [("alert", Align::Left), ("severity", Align::Left), ("says that", Align::Left)],
+                [("alert", Align::Whole), ("severity", Align::Whole), ("says that", Align::Left)],
                 alerts.iter().map(|alert| {
                     [alert.alert.to_owned(), alert.severity.as_str().to_owned(), alert.summary.to_owned()]
                 }),
