@@ -175,7 +175,7 @@ impl Core {
                 }
             }
         }
-        let minute = now.as_ns().div_euclid(60_000_000_000);
+        let minute = now.minute();
         let misses = self.take_misses();
         let missed = |((view, entity, reason), count): (&(ViewName, EntityKey, MissReason), &u64)| Record::Missed {
             minute,

@@ -10,7 +10,7 @@ use crate::manifest::MinuteCount;
 use crate::model::{Outcome, Timestamp, ViewName};
 
 /// How late a process may write its counts and still be counted.
-const LATEST: Duration = Duration::from_secs(3600);
+pub const LATEST: Duration = Duration::from_secs(3600);
 
 /// What the manifest said at the last look, of the minutes that may still change.
 ///
@@ -30,15 +30,12 @@ impl Observed {
 
 /// The first minute that may still change.
 fn first_minute(now: Timestamp) -> i64 {
-    now.saturating_sub(LATEST).as_ns().div_euclid(60_000_000_000)
+    now.saturating_sub(LATEST).minute()
 }
 
 /// Remembers what is counted already.
-pub fn remember(seen: &mut Seen, rows: &[MinuteCount], now: Timestamp) {
-    let first = first_minute(now);
-    for row in rows.iter().filter(|row| row.minute >= first) {
-        seen.insert((row.view.clone(), row.minute, row.outcome), row.count);
-    }
+pub fn remember(seen: &mut Seen, rows: Vec<MinuteCount>) {
+    seen.extend(rows.into_iter().map(|row| ((row.view, row.minute, row.outcome), row.count)));
 }
 
 impl Core {

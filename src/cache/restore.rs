@@ -1,13 +1,13 @@
 //! The service level's history, from the manifest, after a restart.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::core::Core;
-use super::observe::remember;
+use super::observe::{LATEST, remember};
+use crate::error::Result;
 use crate::model::ViewName;
-use crate::slo::{Counts, SloReport, WINDOWS, report};
+use crate::slo::{Counts, LONGEST, SloReport, report};
 
 /// A manifest that cannot be read this often is gone on without.
 const ATTEMPTS: u32 = 5;
@@ -55,21 +55,21 @@ impl Core {
         self.restored.done.load(Ordering::Acquire)
     }
 
-    fn read_history(&self) -> crate::error::Result<()> {
-        let longest = WINDOWS.last().map_or_else(Default::default, |window| window.length);
-        let since = self.now().saturating_sub(longest);
+    fn read_history(&self) -> Result<()> {
+        let now = self.now();
+        let since = now.saturating_sub(LONGEST);
         let mut seen = self.observed.lock();
-        let rows = self.manifest.read(|query| query.requests_per_minute(since))?;
+        let (views, changing) = self.manifest.read(|query| {
+            let of_view = |view: ViewName| Ok((query.requests(since, Some(&view))?, view));
+            let views = query.view_names(since)?.into_iter().map(of_view).collect::<Result<Vec<_>>>()?;
+            Ok((views, query.requests_per_minute(now.saturating_sub(LATEST))?))
+        })?;
         if self.observes {
-            remember(&mut seen, &rows, self.now());
+            remember(&mut seen, changing);
         }
         drop(seen);
-        let mut minutes: BTreeMap<(ViewName, i64), Counts> = BTreeMap::new();
-        for row in rows {
-            minutes.entry((row.view, row.minute)).or_default().add(row.outcome, row.count);
-        }
-        for ((view, minute), counts) in minutes {
-            self.views.ledger(&view, self.now()).restore(self.now(), [(minute, counts)]);
+        for (minutes, view) in views.into_iter().filter(|(minutes, _)| !minutes.is_empty()) {
+            self.views.ledger(&view, now).restore(now, minutes);
         }
         Ok(())
     }

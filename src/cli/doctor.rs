@@ -103,7 +103,7 @@ pub fn examine(session: &Session) -> Result<(Cache, HealthFacts), Failure> {
 
 /// Checks with what has to be typed in this session.
 pub fn lines(session: &Session, checks: Vec<Check>) -> Vec<CheckLine> {
-    let typed = |check: &Check| Some(session.command(check.fix.as_ref()?.command.as_ref()?));
+    let typed = |check: &Check| Some(session.command(check.command_line()?));
     checks.into_iter().map(|check| CheckLine { typed: typed(&check), check }).collect()
 }
 
@@ -126,8 +126,7 @@ impl CheckLine {
             Level::Warn => ("WARN", Tone::Warning.paint(name)),
             Level::Fail => ("FAIL", Tone::Bad.paint(name)),
         };
-        let limit = if check.limit == check.figure { String::new() } else { format!(" (limit: {})", check.limit) };
-        page.field(label, &format!("{name}: {}{limit}", check.figure));
+        page.field(label, &format!("{name}: {}", check.in_words()));
         if let Some(fix) = &check.fix {
             page.field("  fix", &fix.advice);
         }

@@ -133,7 +133,7 @@ catalogue! {
     DISK_BLOCKS: Gauge "featurestore_disk_blocks" "blocks" ["view"]
         "Blocks on disk, as of the same look.";
     NEWEST_EVENT: Gauge "featurestore_newest_event_timestamp_seconds" "seconds" ["view"]
-        "Event time of the newest row among the blocks of a view, as of the same look; absent without rows.";
+        "Event time of the newest row of a view in the version that was served last, as of the same look; absent without rows.";
     VIEW_TTL: Gauge "featurestore_view_ttl_seconds" "seconds" ["view"]
         "How long a value of the view is valid; absent where the view does not say.";
     JOURNAL_UNFOLDED: Gauge "featurestore_journal_unfolded_bytes" "bytes" []

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use larder::clock::{Clock, SystemClock};
-use larder::inspect::{ALERTS, BlocksRequest, blocks};
+use larder::inspect::{ALERTS, Alert, BlocksRequest, blocks};
 use larder::manifest::{Journal, Manifest, Record};
 use larder::{Outcome, Timestamp, ViewName};
 use serde_json::Value;
@@ -89,7 +89,7 @@ fn tell(larder: &Larder, records: &[Record]) {
 }
 
 fn minutes_ago(ago: i64) -> i64 {
-    SystemClock.now_ns() / 60_000_000_000 - ago
+    Timestamp::from_ns(SystemClock.now_ns()).minute() - ago
 }
 
 fn requests(ago: i64, outcome: Outcome, count: u64) -> Record {
@@ -97,12 +97,13 @@ fn requests(ago: i64, outcome: Outcome, count: u64) -> Record {
     Record::Requests { minute: minutes_ago(ago), view, outcome, count }
 }
 
-/// A version of the demo's view whose values are valid for so many seconds.
-fn seen(ttl: &str) -> Record {
+/// The demo's view as if its values were valid for so many seconds.
+fn seen(larder: &Larder, ttl: &str) -> Record {
+    let current = manifest(larder).read(|query| query.current_views()).unwrap().remove(0);
     Record::ViewSeen {
         at: Timestamp::from_ns(SystemClock.now_ns()),
-        view: ViewName::new("technical_features").unwrap(),
-        fingerprint: "ce20d9dfd7046a750a2891dbead1269d".parse().unwrap(),
+        view: current.view,
+        fingerprint: current.fingerprint,
         definition: format!("{{\"ttl_seconds\":{ttl}}}"),
     }
 }
@@ -110,7 +111,7 @@ fn seen(ttl: &str) -> Record {
 /// A demo beside which enough requests hit, and whose bars of 2024 are not too old.
 fn in_use() -> Larder {
     let larder = Larder::with_demo();
-    tell(&larder, &[requests(0, Outcome::Hit, 1000), seen("1e9")]);
+    tell(&larder, &[requests(0, Outcome::Hit, 1000), seen(&larder, "1e9")]);
     larder
 }
 
@@ -162,6 +163,11 @@ fn a_low_hit_ratio_warns_and_names_the_command_that_explains_it() {
     assert!(typed.contains(" --cache-dir /"), "{typed}");
     let (explained, status) = report(&larder, typed.strip_prefix("larder ").unwrap());
     assert_eq!((&explained["alert"], status), (&"FeatureStoreHitRatioLow".into(), 0), "{typed}");
+    assert_eq!(
+        (&explained["checks"][0]["level"], explained["checks"][0].get("fix")),
+        (&"warn".into(), None),
+        "in a circle"
+    );
 }
 
 #[test]
@@ -239,7 +245,7 @@ fn a_flipped_byte_is_found_by_the_weekly_list_with_the_command_that_mends_it() {
 fn a_view_in_use_whose_values_are_too_old_is_stale() {
     let larder = in_use();
     assert_eq!(found(&report(&larder, "doctor").0), []);
-    tell(&larder, &[seen("86400")]);
+    tell(&larder, &[seen(&larder, "86400")]);
     let (checks, _) = report(&larder, "doctor");
     assert_eq!(found(&checks), named("Stale views", "warn"));
     let (explained, _) = report(&larder, "explain FeatureStoreViewStale");
@@ -294,7 +300,7 @@ fn an_invalidation_is_told_from_first_requests_with_its_cause() {
         .collect();
     assert!(changes.contains(&"invalidated 5 blocks: command line"), "{changes:?}");
     assert!(changes.iter().any(|what| what.starts_with("new view, version ")), "{changes:?}");
-    assert_eq!(explained["runbook"], "docs/runbook.md#featurestorehitratiolow");
+    assert_eq!(explained["runbook"], Alert::find("HitRatioLow").unwrap().runbook());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use larder::metrics::PrometheusRecorder;
 use larder::slo::BudgetState;
-use larder::{FeatureStore, Gap, Outcome};
+use larder::{FeatureStore, Gap, Outcome, Timestamp};
 
 use crate::desk::{Desk, minutes, range, symbol, view};
 
@@ -42,7 +42,7 @@ fn gauge_engine_counters_and_manifest_say_the_same() {
     store.flush();
     let outcomes = store
         .manifest()
-        .read(|query| query.outcomes(larder::Timestamp::MIN.saturating_add(Duration::from_secs(1))))
+        .read(|query| query.outcomes(Timestamp::MIN.saturating_add(Duration::from_secs(1)), Timestamp::MAX))
         .unwrap();
     let count = |outcome| outcomes.iter().filter(|row| row.outcome == outcome).map(|row| row.count).sum::<u64>();
     assert_eq!((count(Outcome::Hit), count(Outcome::Miss), count(Outcome::Error)), (30, 10, 1));
@@ -84,7 +84,7 @@ fn misses_are_remembered_with_entity_and_reason() {
     store.get_or_compute(&view, &symbol("EURUSD"), range("2024-03-01", "2024-03-04"), minutes).unwrap();
     store.get_or_compute(&view, &symbol("USDJPY"), range("2024-03-01", "2024-03-02"), minutes).unwrap();
     store.flush();
-    let misses = store.manifest().read(|query| query.top_misses(larder::Timestamp::from_secs(0), 10)).unwrap();
+    let misses = store.manifest().read(|query| query.top_misses(Timestamp::from_secs(0), 10)).unwrap();
     let seen: Vec<_> =
         misses.iter().map(|miss| (miss.entity.to_string(), miss.reason.to_string(), miss.count)).collect();
     assert_eq!(seen, [("symbol=EURUSD".into(), "absent".into(), 3), ("symbol=USDJPY".into(), "absent".into(), 1)]);

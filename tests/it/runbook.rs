@@ -2,6 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use larder::Timestamp;
+use larder::inspect::health::ManifestState;
+use larder::inspect::{RUNBOOK, SilentFacts};
+use larder::server::page::render_silent;
+
 use crate::gameday::http;
 use crate::gameday::service::{Load, Orders, Service, warm};
 use crate::gameday::stack::{PATIENCE, Pace, Process, Programs, Stack, free_address, shipped, until};
@@ -77,6 +82,18 @@ fn alerts() -> BTreeSet<String> {
         rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).map(str::to_owned).collect();
     assert!(names.len() > 10, "{names:?}");
     names
+}
+
+#[test]
+fn the_page_without_figures_leads_to_sections_that_exist() {
+    let why = String::new;
+    for manifest in [ManifestState::Held(why()), ManifestState::Damaged(why()), ManifestState::Unreadable(why())] {
+        let facts = SilentFacts { version: "", now: Timestamp::from_secs(0), manifest, checks: Vec::new() };
+        let page = render_silent(&facts, "/");
+        let sections: Vec<_> =
+            page.split(&format!("{RUNBOOK}#")).skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert!(sections.len() == 1 && anchors().contains(sections[0]), "{sections:?}");
+    }
 }
 
 #[test]

@@ -358,6 +358,24 @@ fn percentile(times: &mut [Duration], p: f64) -> Duration {
 }
 
 #[test]
+fn while_somebody_has_the_manifest_open_the_page_says_so_and_what_to_do() {
+    let larder = Larder::with_demo();
+    larder.json("stats");
+    let program = serve(&larder);
+    let held = duckdb::Connection::open(larder.cache().join("manifest.duckdb")).unwrap();
+    let page = get(program.address, "/");
+    assert!(page.status == 503 && page.head.contains("content-type: text/html"), "{}", page.head);
+    for part in ["go on being answered", "Another program", "runbook.md#", "open in another program", "Disk free"] {
+        assert!(page.body.contains(part), "{part} in {}", page.body);
+    }
+    let slo = get(program.address, "/slo");
+    assert_eq!((slo.status, &slo.json()["error"]["kind"]), (503, &"busy".into()), "programs are answered as before");
+    drop(held);
+    let page = get(program.address, "/");
+    assert!(page.status == 200 && page.body.contains("Error budget left"), "{page:?}");
+}
+
+#[test]
 fn slow_clients_do_not_slow_the_others_down() {
     let desk = Desk::new();
     let (_store, server) = served(&desk);
