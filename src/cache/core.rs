@@ -36,6 +36,7 @@ pub struct Core {
     pub restored: super::restore::Restored,
     pub refresher: super::refresh::Refresher,
     pub look: super::look::LastLook,
+    pub last_fold: super::keeper::LastFold,
     /// Whether the requests of all processes are counted, and not only this one's.
     pub observes: bool,
     pub observed: super::observe::Observed,

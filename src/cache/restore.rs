@@ -59,7 +59,8 @@ impl Core {
         let longest = WINDOWS.last().map_or_else(Default::default, |window| window.length);
         let since = self.now().saturating_sub(longest);
         let mut seen = self.observed.lock();
-        let rows = self.manifest.read(|query| query.requests_per_minute(since))?;
+        let (rows, views) =
+            self.manifest.read(|query| Ok((query.requests_per_minute(since)?, query.current_views()?)))?;
         if self.observes {
             remember(&mut seen, &rows, self.now());
         }
@@ -67,6 +68,10 @@ impl Core {
         let mut minutes: BTreeMap<(ViewName, i64), Counts> = BTreeMap::new();
         for row in rows {
             minutes.entry((row.view, row.minute)).or_default().add(row.outcome, row.count);
+        }
+        // So that the requests of each are exported as 0 before the first comes.
+        for version in views.iter().filter(|version| version.last_seen >= since) {
+            self.views.ledger(&version.view, self.now());
         }
         for ((view, minute), counts) in minutes {
             self.views.ledger(&view, self.now()).restore(self.now(), [(minute, counts)]);

@@ -26,8 +26,9 @@ fn row(metric: &Metric) -> String {
 fn page() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
-         Series whose labels are known are there at 0 from the beginning, those of a view from its first request on. The\n\
-         first 50 views have labels of their own, the others share `other`. No symbol is ever a label.\n\n\
+         Series whose labels are known are there at 0 from the beginning, those of a view from its first sight on. The\n\
+         first 50 views have labels of their own, the others share `other`. No symbol is ever a label. A process with\n\
+         `manifest.fold_interval` = 0 s exports nothing about folding, which others do.\n\n\
          | metric | kind, unit | labels | |\n|---|---|---|---|\n",
     );
     ALL.iter().for_each(|metric| writeln!(page, "{}", row(metric)).unwrap());

@@ -222,6 +222,13 @@ fn the_objective_is_the_one_of_the_settings() {
     assert_eq!(slo.window.as_secs(), 30 * 86_400, "the rules look back 30 days");
 }
 
+#[test]
+fn prometheus_scrapes_as_often_as_the_settings_say() {
+    let config = documents(alerts_dir().join("prometheus.yml")).remove(0);
+    let said = humantime::parse_duration(config["global"]["scrape_interval"].as_str().unwrap()).unwrap();
+    assert_eq!(said, Settings::default().metrics.scrape_interval);
+}
+
 /// The rules of a pair of files that some texts name, and the records that those need, as JSON, which is YAML too.
 /// Everything else is left out: each rule that is evaluated costs time.
 fn cut(files: &[Value], texts: &[&str]) -> Vec<String> {

@@ -187,7 +187,7 @@ fn blocks_are_listed_by_view_entity_and_day() {
 fn the_program_counts_the_requests_of_every_process_once() {
     let larder = Larder::new();
     let mut command = larder.command(["serve", "--listen", "127.0.0.1:0", "--json"]);
-    command.env("LARDER_MANIFEST__FOLD_INTERVAL", "100ms");
+    command.env("LARDER_MANIFEST__FOLD_INTERVAL", "100ms").env("LARDER_METRICS__SCRAPE_INTERVAL", "0s");
     let program = Program::start(command);
     larder.demo(&[]);
     let requests = |outcome: &str, metrics: &Answer| {

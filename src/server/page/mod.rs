@@ -25,6 +25,7 @@ mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::router::endpoints;
 use crate::inspect::StatusFacts;
 
 /// What the page may load: nothing but the empty icon that stands in it. To be sent with it as
@@ -86,7 +87,7 @@ fn foot(facts: &StatusFacts, base: &str) -> Markup {
                 " · made anew every " (REFRESH) " s · all times are UTC"
             }
             nav aria-label="Other endpoints" {
-                @for path in ["/metrics", "/slo", "/blocks", "/health", "/ready"] {
+                @for path in endpoints().filter(|path| *path != "/") {
                     a href={ (base) (path) } { (path) }
                 }
             }

@@ -126,6 +126,9 @@ pub enum Pace {
 /// What Prometheus does each minute, and for how long it takes an old sample for the present, 5 minutes.
 const DEFAULTS_IN_A_HURRY: &[&str] = &["--rules.alert.resend-delay=1s", "--query.lookback-delta=5s"];
 
+/// The longest time between two scrapes of such a stack, as a setting; on a busy machine a few are late.
+pub const SCRAPED: (&str, &str) = ("LARDER_METRICS__SCRAPE_INTERVAL", "1s");
+
 /// What watches a feature store at `target`.
 pub struct Stack {
     // Before the directory in which they write.
