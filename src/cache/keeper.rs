@@ -188,7 +188,7 @@ impl Core {
                 minutes.iter().flat_map(|(minute, counts)| counts.iter().map(move |count| (*minute, count)))
             {
                 if let Some(seen) = &mut seen {
-                    *seen.entry((view.clone(), minute, outcome)).or_default() += count;
+                    seen.wrote(&view, minute, outcome, count);
                 }
             }
         }

@@ -5,7 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::core::Core;
-use super::observe::remember;
 use crate::model::ViewName;
 use crate::slo::{Counts, SloReport, WINDOWS, report};
 
@@ -62,7 +61,8 @@ impl Core {
         let (rows, views) =
             self.manifest.read(|query| Ok((query.requests_per_minute(since)?, query.current_views()?)))?;
         if self.observes {
-            remember(&mut seen, &rows, self.now());
+            // The first look: it is history, and not new.
+            seen.look(rows.clone(), self.now());
         }
         drop(seen);
         let mut minutes: BTreeMap<(ViewName, i64), Counts> = BTreeMap::new();
