@@ -236,8 +236,10 @@ impl Core {
     }
 
     fn rebuild(&self) {
-        match upkeep::rebuild(&self.dir, &self.manifest, self.now()) {
-            Ok(rebuilt) => {
+        // Without waiting: this thread has other duties, and the next fold asks again.
+        match upkeep::rebuild(&self.dir, &self.manifest, self.now(), Duration::ZERO) {
+            Ok(None) => {}
+            Ok(Some(rebuilt)) => {
                 tracing::info!(target: "larder::manifest", blocks = rebuilt.blocks, "manifest rebuilt from the block files")
             }
             Err(error) => self.io_error("fold", &error),
