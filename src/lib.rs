@@ -65,6 +65,8 @@
 
 pub mod block;
 pub mod cache;
+#[cfg(test)]
+mod checkout;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;

@@ -1,10 +1,11 @@
 //! `docs/metrics.md` is the catalogue.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use larder::metrics::catalogue::{ALL, PROCESS};
 use larder::metrics::{DURATION_BOUNDS_NS, Kind, Metric};
+
+use crate::checkout;
 
 fn row(metric: &Metric) -> String {
     let kind = match metric.kind {
@@ -41,7 +42,7 @@ fn page() -> String {
 
 #[test]
 fn the_page_of_metrics_is_the_catalogue() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let file = checkout::path("docs/metrics.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&file, page()).unwrap();
     }

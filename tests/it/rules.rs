@@ -12,16 +12,13 @@ use larder::Settings;
 use larder::metrics::{Kind, catalogue};
 use serde_json::Value;
 
+use crate::checkout;
 use crate::tools::{run, tool};
 
 const RULE_FILES: [&str; 2] = ["recording.yml", "alerts.yml"];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn alerts_dir() -> PathBuf {
-    root().join("alerts")
+    checkout::path("alerts")
 }
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -163,7 +160,7 @@ fn every_alert_says_what_is_wrong_how_bad_it_is_and_what_to_do() {
 
 #[test]
 fn every_alert_has_a_section_of_the_runbook() {
-    let runbook = read(root().join("docs/runbook.md"));
+    let runbook = read(checkout::path("docs/runbook.md"));
     let headings: BTreeSet<_> =
         runbook.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim()).collect();
     for alert in alerts() {

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::http;
 use super::hurry::hurry;
 use super::webhook::Webhook;
+use crate::checkout;
 use crate::tools::tool;
 
 /// How long anything may take.
@@ -112,7 +113,7 @@ impl Programs {
 }
 
 pub fn shipped(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let path = checkout::path(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
