@@ -76,6 +76,7 @@ pub mod inspect;
 pub mod manifest;
 pub mod metrics;
 pub mod model;
+mod repeats;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod slo;

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 mod checkout;
 
 /// Lowest first. A module imports only from those before it.
-const LAYERS: [&str; 16] = [
+const LAYERS: [&str; 17] = [
     "checkout",
     "error",
     "clock",
+    "repeats",
     "model",
     "config",
     "metrics",

@@ -41,7 +41,9 @@ impl Core {
         match self.read_history() {
             Ok(()) => state.done = true,
             Err(error) => {
-                tracing::warn!(target: "larder::slo", %error, attempt = state.attempts, "the history of requests cannot be read");
+                if let Some(left_out) = self.repeats.left_out("history") {
+                    tracing::warn!(target: "larder::slo", %error, attempt = state.attempts, left_out, "the history of requests cannot be read");
+                }
             }
         }
         self.restored.done.store(state.done, Ordering::Release);

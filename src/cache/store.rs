@@ -121,6 +121,7 @@ impl FeatureStoreBuilder {
             restored: Default::default(),
             refresher: Default::default(),
             look: Default::default(),
+            repeats: Default::default(),
             observes: self.observes,
             observed: Default::default(),
         });

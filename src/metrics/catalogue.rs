@@ -51,6 +51,7 @@ pub struct Metric {
     pub asked: Option<Merge>,
 }
 
+#[expect(clippy::indexing_slicing, reason = "in a constant, a place beyond the end does not compile")]
 const OUTCOMES: &[&str] = &{
     let mut names = [""; Outcome::ALL.len()];
     let mut at = 0;
@@ -73,7 +74,8 @@ pub const PATHS: &[&str] = &["/", "/metrics", "/health", "/ready", "/slo", "/blo
 /// Whatever else was asked for.
 pub const OTHER_PATH: &str = "other";
 const STATUS_CLASSES: &[&str] = &["2xx", "4xx", "5xx"];
-const REJECTION_REASONS: &[&str] = &["connections", "slow_header", "slow_request", "overload", "body", "token"];
+const REJECTION_REASONS: &[&str] =
+    &["connections", "accept", "slow_header", "slow_request", "overload", "body", "token"];
 
 macro_rules! catalogue {
     ($($id:ident: $kind:ident $($merge:ident)? $name:literal $unit:literal [$($label:literal $(in $values:expr)?),*] $help:literal;)*) => {
@@ -180,7 +182,7 @@ catalogue! {
     HTTP_REQUESTS: Counter "featurestore_http_requests_total" "requests" ["path" in PATHS, "status" in STATUS_CLASSES]
         "Requests to the monitoring endpoints.";
     HTTP_REJECTED: Counter "featurestore_http_rejected_total" "requests" ["reason" in REJECTION_REASONS]
-        "Connections and requests refused or cut off to keep the service answering.";
+        "Connections and requests refused or cut off to keep the service answering; accept means that a connection could not be taken, mostly for want of file descriptors, and is tried again.";
 }
 
 /// What the operating system says of the process, by the names and meanings of Prometheus' own
