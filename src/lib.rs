@@ -65,6 +65,8 @@
 
 pub mod block;
 pub mod cache;
+#[cfg(test)]
+mod checkout;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
@@ -74,6 +76,7 @@ pub mod inspect;
 pub mod manifest;
 pub mod metrics;
 pub mod model;
+mod repeats;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod slo;

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::core::Core;
-use super::observe::{LATEST, remember};
 use crate::error::Result;
 use crate::model::ViewName;
 use crate::slo::{Counts, LONGEST, SloReport, report};
@@ -42,7 +41,9 @@ impl Core {
         match self.read_history() {
             Ok(()) => state.done = true,
             Err(error) => {
-                tracing::warn!(target: "larder::slo", %error, attempt = state.attempts, "the history of requests cannot be read");
+                if let Some(left_out) = self.repeats.left_out("history") {
+                    tracing::warn!(target: "larder::slo", %error, attempt = state.attempts, left_out, "the history of requests cannot be read");
+                }
             }
         }
         self.restored.done.store(state.done, Ordering::Release);
@@ -59,15 +60,20 @@ impl Core {
         let now = self.now();
         let since = now.saturating_sub(LONGEST);
         let mut seen = self.observed.lock();
-        let (views, changing) = self.manifest.read(|query| {
+        let (views, current, changing) = self.manifest.read(|query| {
             let of_view = |view: ViewName| Ok((query.requests(since, Some(&view))?, view));
             let views = query.view_names(since)?.into_iter().map(of_view).collect::<Result<Vec<_>>>()?;
-            Ok((views, query.requests_per_minute(now.saturating_sub(LATEST))?))
+            Ok((views, query.current_views()?, query.requests_per_minute(seen.ask_from(now))?))
         })?;
         if self.observes {
-            remember(&mut seen, changing);
+            // The first look: it is history, and not new.
+            seen.look(changing, now);
         }
         drop(seen);
+        // So that the requests of each are exported as 0 before the first comes.
+        for version in current.iter().filter(|version| version.last_seen >= since) {
+            self.views.ledger(&version.view, now);
+        }
         for (minutes, view) in views.into_iter().filter(|(minutes, _)| !minutes.is_empty()) {
             self.views.ledger(&view, now).restore(now, minutes);
         }

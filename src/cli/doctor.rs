@@ -87,8 +87,7 @@ pub fn examine(session: &Session) -> Result<(Cache, HealthFacts), Failure> {
     let cache = Cache::open(session)?;
     let gather = || HealthFacts::gather(&cache.dir, &cache.manifest, &session.settings, session.now());
     let mut facts = gather();
-    if matches!(facts.manifest, ManifestState::New | ManifestState::Damaged(_))
-        && upkeep::rebuild(&cache.dir, &cache.manifest, session.now()).is_ok()
+    if matches!(facts.manifest, ManifestState::New | ManifestState::Damaged(_)) && cache.rebuild(session.now()).is_ok()
     {
         let (found, journals) = (facts.manifest, facts.known.map(|known| known.journals));
         facts = gather();

@@ -21,7 +21,10 @@ use crate::inspect::{self, BlocksRequest, Requests, SilentFacts, SloFacts, Statu
 use crate::metrics::{Recorder, catalogue};
 use crate::model::ViewName;
 
-const ENDPOINTS: [&str; 6] = ["/", "/metrics", "/health", "/ready", "/slo", "/blocks"];
+/// What there is, as the catalogue has it.
+pub(super) fn endpoints() -> impl Iterator<Item = &'static str> {
+    catalogue::PATHS.iter().copied().filter(|path| *path != catalogue::OTHER_PATH)
+}
 
 /// What every endpoint works with.
 #[derive(Clone)]
@@ -58,7 +61,7 @@ pub fn router(store: FeatureStore) -> Router {
 
 /// Counts an answer.
 pub(super) fn count(recorder: &dyn Recorder, path: &str, status: StatusCode) {
-    let path = ENDPOINTS.into_iter().find(|known| *known == path).unwrap_or("other");
+    let path = endpoints().find(|known| *known == path).unwrap_or(catalogue::OTHER_PATH);
     let status = match status.as_u16() {
         ..400 => "2xx",
         400..500 => "4xx",
@@ -187,7 +190,7 @@ async fn page(State(app): State<App>, OriginalUri(uri): OriginalUri) -> Response
 }
 
 async fn unknown() -> Response {
-    let message = format!("there is nothing here; there are {}", ENDPOINTS.join(", "));
+    let message = format!("there is nothing here; there are {}", endpoints().collect::<Vec<_>>().join(", "));
     answer::failure(StatusCode::NOT_FOUND, "not_found", &message)
 }
 

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -366,7 +365,7 @@ fn without_a_name_every_alert_is_listed() {
 
 /// Names and severities, as the rules file has them. An alert may have several rules.
 fn rules() -> BTreeSet<(String, String)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("alerts/alerts.yml");
+    let path = crate::checkout::path("alerts/alerts.yml");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut rules = BTreeSet::new();
     let mut name = None;
@@ -391,7 +390,7 @@ fn explain_knows_the_alerts_that_the_rules_define() {
 fn systemd_understands_the_units() {
     let Some(analyze) = tool("systemd-analyze") else { return };
     let dir = tempfile::tempdir().unwrap();
-    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/systemd");
+    let units = crate::checkout::path("config/systemd");
     let mut copies = Vec::new();
     for entry in std::fs::read_dir(units).unwrap() {
         let unit = entry.unwrap().path();

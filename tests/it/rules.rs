@@ -17,16 +17,13 @@ use larder::metrics::{Kind, catalogue};
 use larder::slo::WINDOWS;
 use serde_json::Value;
 
+use crate::checkout;
 use crate::tools::{run, tool};
 
 const RULE_FILES: [&str; 2] = ["recording.yml", "alerts.yml"];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn alerts_dir() -> PathBuf {
-    root().join("alerts")
+    checkout::path("alerts")
 }
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -166,7 +163,7 @@ fn every_alert_says_what_is_wrong_how_bad_it_is_and_what_to_do() {
 
 #[test]
 fn every_alert_has_a_section_of_the_runbook() {
-    let runbook = read(root().join("docs/runbook.md"));
+    let runbook = read(checkout::path("docs/runbook.md"));
     let headings: BTreeSet<_> =
         runbook.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim()).collect();
     for alert in alerts() {
@@ -275,6 +272,13 @@ fn what_is_recorded_of_a_window_looks_back_as_far() {
         found += 1;
     }
     assert!(found >= 15, "{found}");
+}
+
+#[test]
+fn prometheus_scrapes_as_often_as_the_settings_say() {
+    let config = documents(alerts_dir().join("prometheus.yml")).remove(0);
+    let said = humantime::parse_duration(config["global"]["scrape_interval"].as_str().unwrap()).unwrap();
+    assert_eq!(said, Settings::default().metrics.scrape_interval);
 }
 
 /// The rules of a pair of files that some texts name, and the records that those need, as JSON, which is YAML too.

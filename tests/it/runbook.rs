@@ -9,7 +9,7 @@ use larder::server::page::render_silent;
 
 use crate::gameday::http;
 use crate::gameday::service::{Load, Orders, Service, warm};
-use crate::gameday::stack::{PATIENCE, Pace, Process, Programs, Stack, free_address, shipped, until};
+use crate::gameday::stack::{PATIENCE, Pace, Process, Programs, SCRAPED, Stack, free_address, shipped, until};
 use crate::gameday::units::{Machine, Places};
 
 const PARTS: [&str; 6] = ["What it means", "First five minutes", "Causes", "Fix", "Verify", "Escalate"];
@@ -144,7 +144,7 @@ fn every_command_runs_as_it_is_printed() {
     }
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
-    let settings = [("LARDER_MANIFEST__FOLD_INTERVAL", "500ms"), ("LARDER_DISK__RESERVE_GB", "0.01")];
+    let settings = [SCRAPED, ("LARDER_MANIFEST__FOLD_INTERVAL", "500ms"), ("LARDER_DISK__RESERVE_GB", "0.01")];
     let settings: Vec<_> = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let load = Load { rate: 200, hot: 20, ..Load::default() };
     warm(&cache, &load);

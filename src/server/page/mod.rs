@@ -27,6 +27,7 @@ mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use super::router::endpoints;
 use crate::inspect::{SilentFacts, StatusFacts};
 use crate::model::Timestamp;
 
@@ -99,7 +100,7 @@ fn foot(version: &str, now: Timestamp, base: &str) -> Markup {
                 " · made anew every " (REFRESH) " s · all times are UTC"
             }
             nav aria-label="Other endpoints" {
-                @for path in ["/metrics", "/slo", "/blocks", "/health", "/ready"] {
+                @for path in endpoints().filter(|path| *path != "/") {
                     a href={ (base) (path) } { (path) }
                 }
             }
