@@ -72,6 +72,8 @@
 
 pub mod block;
 pub mod cache;
+#[cfg(test)]
+mod checkout;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod clock;
@@ -89,6 +91,7 @@ pub mod metrics;
 pub mod model;
 #[cfg(feature = "definitions")]
 pub mod registry;
+mod repeats;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod slo;

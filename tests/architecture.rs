@@ -4,10 +4,15 @@
 
 use std::path::{Path, PathBuf};
 
+#[path = "../src/checkout.rs"]
+mod checkout;
+
 /// Lowest first. A module imports only from those before it.
 const LAYERS: &[&str] = &[
+    "checkout",
     "error",
     "clock",
+    "repeats",
     "model",
     "config",
     "definition",
@@ -45,7 +50,7 @@ fn module(file: &Path) -> String {
 }
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    checkout::path("src")
 }
 
 /// The modules that a file's code names as `crate::<module>`.

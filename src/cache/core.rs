@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::manifest::{BlockRef, Journal, Manifest, Record, RemovalReason};
 use crate::metrics::{Recorder, catalogue};
 use crate::model::{BlockId, EntityKey, MissReason, Timestamp, ViewName};
+use crate::repeats::Repeats;
 use crate::store::CacheDir;
 
 /// So many different misses are told apart between two writes to the journal; more are not remembered.
@@ -36,6 +37,8 @@ pub struct Core {
     pub restored: super::restore::Restored,
     pub refresher: super::refresh::Refresher,
     pub look: super::look::LastLook,
+    pub last_fold: super::keeper::LastFold,
+    pub repeats: Repeats,
     /// Whether the requests of all processes are counted, and not only this one's.
     pub observes: bool,
     pub observed: super::observe::Observed,
@@ -86,7 +89,9 @@ impl Core {
     /// Counts and logs a failed operation on the cache directory, which the caller survives.
     pub fn io_error(&self, operation: &str, error: &Error) {
         self.recorder.add(&catalogue::IO_ERRORS, &[operation], 1.0);
-        tracing::warn!(target: "larder::cache", operation, %error, "the cache could not be used; going on without");
+        if let Some(left_out) = self.repeats.left_out(operation) {
+            tracing::warn!(target: "larder::cache", operation, %error, left_out, "the cache could not be used; going on without");
+        }
     }
 
     /// Remembers a miss for the journal.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::core::Core;
 use crate::metrics::{Metric, MetricsSource, RequestCells, Sample, catalogue};
-use crate::model::ViewName;
+use crate::model::{Timestamp, ViewName};
 use crate::slo::SloReport;
 
 impl MetricsSource for Core {
@@ -16,6 +16,7 @@ impl MetricsSource for Core {
     fn samples(&self) -> Vec<Sample> {
         let mut samples = self.service_level();
         samples.extend(self.sizes());
+        samples.extend(self.folding());
         samples.extend(self.last_look());
         samples
     }
@@ -45,10 +46,18 @@ impl Core {
             one(&catalogue::DISK_RESERVE, settings.reserve() as f64),
         ];
         samples.extend(self.dir.free_bytes().ok().map(|free| one(&catalogue::DISK_FREE, free as f64)));
-        // Who never folds does not know what others have folded.
-        if !settings.manifest.fold_interval.is_zero() {
-            samples.extend(self.manifest.unfolded_bytes().ok().map(|n| one(&catalogue::JOURNAL_UNFOLDED, n as f64)));
+        samples
+    }
+
+    /// Nothing where this process never folds: others do, and it does not know when and what.
+    fn folding(&self) -> Vec<Sample> {
+        if self.settings.manifest.fold_interval.is_zero() {
+            return Vec::new();
         }
+        let (at, took) = self.last_fold.get();
+        let mut samples = vec![one(&catalogue::LAST_FOLD, seconds(at))];
+        samples.extend(took.map(|took| one(&catalogue::FOLD_DURATION, took.as_secs_f64())));
+        samples.extend(self.manifest.unfolded_bytes().ok().map(|n| one(&catalogue::JOURNAL_UNFOLDED, n as f64)));
         samples
     }
 
@@ -58,7 +67,6 @@ impl Core {
         for view in &look.views {
             samples.push(of_view(&catalogue::DISK_BYTES, &view.view, view.bytes as f64));
             samples.push(of_view(&catalogue::DISK_BLOCKS, &view.view, view.blocks as f64));
-            let seconds = |at: crate::model::Timestamp| at.as_ns() as f64 / 1e9;
             samples.extend(view.newest.map(|at| of_view(&catalogue::NEWEST_EVENT, &view.view, seconds(at))));
             samples.extend(view.ttl.map(|ttl| of_view(&catalogue::VIEW_TTL, &view.view, ttl.as_secs_f64())));
         }
@@ -74,6 +82,10 @@ fn budget(slo: &SloReport) -> Vec<Sample> {
         Some(Sample { metric: &catalogue::BURN_RATE, labels: vec![window.window.to_owned()], value })
     });
     remaining.into_iter().chain(rates).collect()
+}
+
+fn seconds(at: Timestamp) -> f64 {
+    at.as_ns() as f64 / 1e9
 }
 
 fn one(metric: &'static Metric, value: f64) -> Sample {

@@ -204,7 +204,9 @@ impl Core {
             ),
         };
         self.recorder.add(&catalogue::COMPUTE_FAILURES, &[view, reason], 1.0);
-        tracing::warn!(target: "larder::cache", view, entity = %gap.entity(), range = %gap.range(), reason, %error, "get_or_compute: compute failed");
+        if let Some(left_out) = self.repeats.left_out(&format!("{reason} {view}")) {
+            tracing::warn!(target: "larder::cache", view, entity = %gap.entity(), range = %gap.range(), reason, %error, left_out, "get_or_compute: compute failed");
+        }
         Err(error)
     }
 

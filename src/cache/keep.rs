@@ -39,7 +39,9 @@ impl Core {
 
     fn publish(&self, view: &FeatureView, block: &FeatureBlock, generation: Generation) -> Result<Kept, Error> {
         if self.dir.free_bytes()? < self.settings.reserve() {
-            tracing::warn!(target: "larder::cache", reserve = self.settings.reserve(), "free disk is below the reserve: the block is not kept");
+            if let Some(left_out) = self.repeats.left_out("reserve") {
+                tracing::warn!(target: "larder::cache", reserve = self.settings.reserve(), left_out, "free disk is below the reserve: the block is not kept");
+            }
             return Ok(Kept::DiskFull);
         }
         let meta = BlockMeta::of(block);

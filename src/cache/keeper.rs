@@ -23,6 +23,23 @@ const ROUND_EVERY: Duration = Duration::from_secs(60);
 const FOLDS_A_ROUND: u32 = 12;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(3600);
 
+/// When the journals were last folded, and how long that took; until then, when the store was opened.
+pub struct LastFold(Mutex<(Timestamp, Option<Duration>)>);
+
+impl LastFold {
+    pub fn new(opened: Timestamp) -> Self {
+        Self(Mutex::new((opened, None)))
+    }
+
+    pub fn get(&self) -> (Timestamp, Option<Duration>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, at: Timestamp, took: Duration) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = (at, Some(took));
+    }
+}
+
 /// Runs the keeper until it is dropped, then waits for its end.
 pub struct Keeper {
     stop: Arc<(Mutex<bool>, Condvar)>,
@@ -171,11 +188,11 @@ impl Core {
                 minutes.iter().flat_map(|(minute, counts)| counts.iter().map(move |count| (*minute, count)))
             {
                 if let Some(seen) = &mut seen {
-                    *seen.entry((view.clone(), minute, outcome)).or_default() += count;
+                    seen.wrote(&view, minute, outcome, count);
                 }
             }
         }
-        let minute = now.as_ns().div_euclid(60_000_000_000);
+        let minute = now.minute();
         let misses = self.take_misses();
         let missed = |((view, entity, reason), count): (&(ViewName, EntityKey, MissReason), &u64)| Record::Missed {
             minute,
@@ -209,8 +226,7 @@ impl Core {
         let began = Instant::now();
         match self.manifest.fold() {
             Ok(report) => {
-                self.recorder.set(&catalogue::LAST_FOLD, &[], self.now().as_ns() as f64 / 1e9);
-                self.recorder.set(&catalogue::FOLD_DURATION, &[], began.elapsed().as_secs_f64());
+                self.last_fold.set(self.now(), began.elapsed());
                 if report.needs_rebuild {
                     self.rebuild();
                 }
@@ -220,8 +236,10 @@ impl Core {
     }
 
     fn rebuild(&self) {
-        match upkeep::rebuild(&self.dir, &self.manifest, self.now()) {
-            Ok(rebuilt) => {
+        // Without waiting: this thread has other duties, and the next fold asks again.
+        match upkeep::rebuild(&self.dir, &self.manifest, self.now(), Duration::ZERO) {
+            Ok(None) => {}
+            Ok(Some(rebuilt)) => {
                 tracing::info!(target: "larder::manifest", blocks = rebuilt.blocks, "manifest rebuilt from the block files")
             }
             Err(error) => self.io_error("fold", &error),

@@ -21,12 +21,12 @@ pub struct Look {
     pub quarantined: Option<u64>,
 }
 
-/// The blocks of all versions of a view.
+/// The blocks of all versions of a view, and how fresh it is.
 pub struct ViewLook {
     pub view: ViewName,
     pub blocks: u64,
     pub bytes: u64,
-    /// Event time of the newest row.
+    /// Event time of the newest row of the current version.
     pub newest: Option<Timestamp>,
     /// How long its values are valid.
     pub ttl: Option<Duration>,
@@ -57,7 +57,9 @@ impl Core {
             });
             view.blocks += summary.totals.blocks;
             view.bytes += summary.totals.bytes;
-            view.newest = view.newest.max(summary.newest);
+            if summary.current {
+                view.newest = view.newest.max(summary.newest);
+            }
         }
         for version in current {
             if let Some(view) = views.get_mut(&version.view) {

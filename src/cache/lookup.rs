@@ -206,7 +206,9 @@ impl Core {
         match decode(&id, wanted.view, bytes) {
             Ok(block) => Ok(Some(Arc::new(CachedBlock::new(block, wanted.slots, generation, self.memory.used())))),
             Err(Undecodable::Newer(why)) => {
-                tracing::warn!(target: "larder::cache", view = %id.view, entity = %id.entity, start = %id.range.start(), why, "block of a newer version is computed again");
+                if let Some(left_out) = self.repeats.left_out(&format!("newer {}", id.view)) {
+                    tracing::warn!(target: "larder::cache", view = %id.view, entity = %id.entity, start = %id.range.start(), why, left_out, "block of a newer version is computed again");
+                }
                 Err(MissReason::Unreadable)
             }
             Err(Undecodable::Damaged(why)) => {

@@ -213,7 +213,9 @@ impl Core {
         let landing = flight.wait(wanted.deadline);
         let result = match landing {
             None => {
-                tracing::warn!(target: "larder::cache", view = %wanted.view.name(), entity = %wanted.entity, "waited too long for another request's compute; computing here too");
+                if let Some(left_out) = self.repeats.left_out(&format!("waited {}", wanted.view.name())) {
+                    tracing::warn!(target: "larder::cache", view = %wanted.view.name(), entity = %wanted.entity, left_out, "waited too long for another request's compute; computing here too");
+                }
                 progress.impatient.push(index);
                 "timeout"
             }
@@ -259,7 +261,9 @@ impl Core {
                 (None, Some(fallback)) => self.compute_fallback(wanted, need.block, &***fallback)?,
                 (None, None) => return Err(failed.error),
             };
-            tracing::warn!(target: "larder::cache", view = %wanted.view.name(), entity = %wanted.entity, block = %need.block, error = %failed.error, "answered by fallback");
+            if let Some(left_out) = self.repeats.left_out(&format!("fallback {}", wanted.view.name())) {
+                tracing::warn!(target: "larder::cache", view = %wanted.view.name(), entity = %wanted.entity, block = %need.block, error = %failed.error, left_out, "answered by fallback");
+            }
             progress.put(wanted, index, cached, Origin::Fallback, took);
         }
         Ok(())

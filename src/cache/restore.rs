@@ -1,13 +1,12 @@
 //! The service level's history, from the manifest, after a restart.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::core::Core;
-use super::observe::remember;
+use crate::error::Result;
 use crate::model::ViewName;
-use crate::slo::{Counts, SloReport, WINDOWS, report};
+use crate::slo::{Counts, LONGEST, SloReport, report};
 
 /// A manifest that cannot be read this often is gone on without.
 const ATTEMPTS: u32 = 5;
@@ -42,7 +41,9 @@ impl Core {
         match self.read_history() {
             Ok(()) => state.done = true,
             Err(error) => {
-                tracing::warn!(target: "larder::slo", %error, attempt = state.attempts, "the history of requests cannot be read");
+                if let Some(left_out) = self.repeats.left_out("history") {
+                    tracing::warn!(target: "larder::slo", %error, attempt = state.attempts, left_out, "the history of requests cannot be read");
+                }
             }
         }
         self.restored.done.store(state.done, Ordering::Release);
@@ -55,21 +56,26 @@ impl Core {
         self.restored.done.load(Ordering::Acquire)
     }
 
-    fn read_history(&self) -> crate::error::Result<()> {
-        let longest = WINDOWS.last().map_or_else(Default::default, |window| window.length);
-        let since = self.now().saturating_sub(longest);
+    fn read_history(&self) -> Result<()> {
+        let now = self.now();
+        let since = now.saturating_sub(LONGEST);
         let mut seen = self.observed.lock();
-        let rows = self.manifest.read(|query| query.requests_per_minute(since))?;
+        let (views, current, changing) = self.manifest.read(|query| {
+            let of_view = |view: ViewName| Ok((query.requests(since, Some(&view))?, view));
+            let views = query.view_names(since)?.into_iter().map(of_view).collect::<Result<Vec<_>>>()?;
+            Ok((views, query.current_views()?, query.requests_per_minute(seen.ask_from(now))?))
+        })?;
         if self.observes {
-            remember(&mut seen, &rows, self.now());
+            // The first look: it is history, and not new.
+            seen.look(changing, now);
         }
         drop(seen);
-        let mut minutes: BTreeMap<(ViewName, i64), Counts> = BTreeMap::new();
-        for row in rows {
-            minutes.entry((row.view, row.minute)).or_default().add(row.outcome, row.count);
+        // So that the requests of each are exported as 0 before the first comes.
+        for version in current.iter().filter(|version| version.last_seen >= since) {
+            self.views.ledger(&version.view, now);
         }
-        for ((view, minute), counts) in minutes {
-            self.views.ledger(&view, self.now()).restore(self.now(), [(minute, counts)]);
+        for (minutes, view) in views.into_iter().filter(|(minutes, _)| !minutes.is_empty()) {
+            self.views.ledger(&view, now).restore(now, minutes);
         }
         Ok(())
     }

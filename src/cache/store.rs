@@ -1,8 +1,8 @@
 //! The store that services open.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use arrow::array::RecordBatch;
@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use super::answer::Answer;
 use super::core::Core;
 use super::gap::{ComputeError, Gap, Source};
-use super::keeper::Keeper;
+use super::keeper::{Keeper, LastFold};
 use super::lookup::Purpose;
 use super::memory::Memory;
 use super::supply::{Closure, FromSource, Supply};
@@ -43,7 +43,14 @@ impl Drop for Handle {
         self.keeper = None;
         self.core.journal_views();
         self.core.flush();
+        self.core.recorder.detach(&source(&self.core));
     }
+}
+
+/// A store as exporters know it.
+fn source(core: &Arc<Core>) -> Weak<dyn MetricsSource> {
+    let source: Weak<Core> = Arc::downgrade(core);
+    source
 }
 
 /// Collects what a [`FeatureStore`] is opened with.
@@ -51,7 +58,7 @@ pub struct FeatureStoreBuilder {
     dir: PathBuf,
     settings: Settings,
     clock: Arc<dyn Clock>,
-    recorder: Arc<dyn Recorder>,
+    recorder: Option<Arc<dyn Recorder>>,
     observes: bool,
 }
 
@@ -71,10 +78,10 @@ impl FeatureStoreBuilder {
     }
 
     /// Who receives the metrics. Default: a [`PrometheusRecorder`](crate::metrics::PrometheusRecorder) of
-    /// its own, for [`metrics_text`](FeatureStore::metrics_text); nobody without the feature `prometheus`.
+    /// its own that is scraped every `metrics.scrape_interval`, for [`metrics_text`](FeatureStore::metrics_text); nobody without the feature `prometheus`.
     #[must_use]
     pub fn recorder(mut self, recorder: impl Recorder) -> Self {
-        self.recorder = Arc::new(recorder);
+        self.recorder = Some(Arc::new(recorder));
         self
     }
 
@@ -98,14 +105,16 @@ impl FeatureStoreBuilder {
             Durability::Durable => Publish::Durable,
         };
         let dir = CacheDir::open(&self.dir, publish, &process_name(&*self.clock))?;
+        let recorder = self.recorder.unwrap_or_else(|| default_recorder(&self.settings));
         let core = Arc::new(Core {
             manifest: Manifest::new(dir.root(), Arc::clone(&self.clock)),
             memory: Memory::new(self.settings.memory_limit()),
             dir,
             read_threads: self.settings.read_threads(),
             settings: self.settings,
+            last_fold: LastFold::new(Timestamp::from_ns(self.clock.now_ns())),
             clock: self.clock,
-            recorder: self.recorder,
+            recorder,
             flights: Default::default(),
             views: Default::default(),
             journal: Default::default(),
@@ -113,23 +122,24 @@ impl FeatureStoreBuilder {
             restored: Default::default(),
             refresher: Default::default(),
             look: Default::default(),
+            repeats: Default::default(),
             observes: self.observes,
             observed: Default::default(),
         });
         core.announce();
-        core.recorder.attach(Arc::downgrade(&core) as std::sync::Weak<dyn MetricsSource>);
+        core.recorder.attach(source(&core));
         let keeper = Some(Keeper::start(&core));
         Ok(FeatureStore(Arc::new(Handle { core, keeper })))
     }
 }
 
 #[cfg(feature = "prometheus")]
-fn default_recorder() -> Arc<dyn Recorder> {
-    Arc::new(crate::metrics::PrometheusRecorder::new())
+fn default_recorder(settings: &Settings) -> Arc<dyn Recorder> {
+    Arc::new(crate::metrics::PrometheusRecorder::scraped_every(settings.metrics.scrape_interval))
 }
 
 #[cfg(not(feature = "prometheus"))]
-fn default_recorder() -> Arc<dyn Recorder> {
+fn default_recorder(_: &Settings) -> Arc<dyn Recorder> {
     Arc::new(crate::metrics::NoRecorder)
 }
 
@@ -145,7 +155,7 @@ impl FeatureStore {
             dir: dir.as_ref().to_owned(),
             settings: Settings::default(),
             clock: Arc::new(SystemClock),
-            recorder: default_recorder(),
+            recorder: None,
             observes: false,
         }
     }
@@ -420,7 +430,6 @@ impl Core {
         self.recorder.set(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
         self.recorder.set(&catalogue::CONFIG_RELOAD, &[], now);
         self.recorder.set(&catalogue::CONFIG_RELOAD_OK, &[], 1.0);
-        self.recorder.set(&catalogue::LAST_FOLD, &[], now);
     }
 
     fn invalid(&self, view: &FeatureView, error: Error) -> Error {

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::session::Session;
 use crate::clock::SystemClock;
@@ -10,6 +11,9 @@ use crate::manifest::{Journal, Manifest, Query, Record};
 use crate::model::Timestamp;
 use crate::store::{CacheDir, Publish};
 use crate::upkeep;
+
+/// How long a command waits for another process that makes the manifest.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An existing cache: its directory, its manifest, and this process's journal.
 pub struct Cache {
@@ -53,14 +57,26 @@ impl Cache {
     /// # Errors
     /// Those of [`Manifest::read`].
     pub fn read<T>(&self, now: Timestamp, questions: impl Fn(&Query<'_>) -> Result<T>) -> Result<T> {
-        let (answers, incomplete) =
-            self.manifest.read(|query| Ok((questions(query)?, query.report().needs_rebuild)))?;
+        let ask = || self.manifest.read(|query| Ok((questions(query)?, query.report().needs_rebuild)));
+        let (answers, incomplete) = ask()?;
         if !incomplete {
             return Ok(answers);
         }
         tracing::info!(target: "larder::cli", "the manifest is new: making it from the block files");
-        upkeep::rebuild(&self.dir, &self.manifest, now)?;
-        self.manifest.read(questions)
+        self.rebuild(now)?;
+        let (answers, incomplete) = ask()?;
+        if incomplete {
+            tracing::warn!(target: "larder::cli", "another process is making the manifest, which does not know every block yet: try again in a while");
+        }
+        Ok(answers)
+    }
+
+    /// Makes the manifest from the block files, or waits for whoever does.
+    ///
+    /// # Errors
+    /// Those of [`upkeep::rebuild`].
+    pub fn rebuild(&self, now: Timestamp) -> Result<()> {
+        upkeep::rebuild(&self.dir, &self.manifest, now, PATIENCE).map(drop)
     }
 
     /// Writes to this process's journal, which is made by the first record.

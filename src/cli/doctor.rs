@@ -87,8 +87,7 @@ pub fn examine(session: &Session) -> Result<(Cache, HealthFacts), Failure> {
     let cache = Cache::open(session)?;
     let gather = || HealthFacts::gather(&cache.dir, &cache.manifest, &session.settings, session.now());
     let mut facts = gather();
-    if matches!(facts.manifest, ManifestState::New | ManifestState::Damaged(_))
-        && upkeep::rebuild(&cache.dir, &cache.manifest, session.now()).is_ok()
+    if matches!(facts.manifest, ManifestState::New | ManifestState::Damaged(_)) && cache.rebuild(session.now()).is_ok()
     {
         let (found, journals) = (facts.manifest, facts.known.map(|known| known.journals));
         facts = gather();
@@ -103,7 +102,7 @@ pub fn examine(session: &Session) -> Result<(Cache, HealthFacts), Failure> {
 
 /// Checks with what has to be typed in this session.
 pub fn lines(session: &Session, checks: Vec<Check>) -> Vec<CheckLine> {
-    let typed = |check: &Check| Some(session.command(check.fix.as_ref()?.command.as_ref()?));
+    let typed = |check: &Check| Some(session.command(check.command_line()?));
     checks.into_iter().map(|check| CheckLine { typed: typed(&check), check }).collect()
 }
 
@@ -126,8 +125,7 @@ impl CheckLine {
             Level::Warn => ("WARN", Tone::Warning.paint(name)),
             Level::Fail => ("FAIL", Tone::Bad.paint(name)),
         };
-        let limit = if check.limit == check.figure { String::new() } else { format!(" (limit: {})", check.limit) };
-        page.field(label, &format!("{name}: {}{limit}", check.figure));
+        page.field(label, &format!("{name}: {}", check.in_words()));
         if let Some(fix) = &check.fix {
             page.field("  fix", &fix.advice);
         }

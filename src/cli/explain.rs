@@ -120,7 +120,10 @@ pub fn run(options: &Options, session: &Session) -> Result<ExplainFacts, Failure
     let first = one.spending.as_ref().and_then(|spending| spending.causes.first());
     one.typed = first.and_then(|cause| Some(session.command(cause.command?)));
     let belongs = |check: &Check| check.alert == Some(alert.name);
-    let (own, rest): (Vec<Check>, Vec<Check>) = checks(&facts).into_iter().partition(belongs);
+    let (mut own, rest): (Vec<Check>, Vec<Check>) = checks(&facts).into_iter().partition(belongs);
+    // Whoever reads this has typed that already.
+    let this = format!("explain {}", alert.name);
+    own.iter_mut().filter(|check| check.command_line() == Some(&this)).for_each(|check| check.fix = None);
     // What the other alerts about requests say follows from the same requests.
     let about_requests =
         |check: &Check| check.alert.and_then(Alert::find).is_some_and(|alert| alert.subject == Subject::Requests);
@@ -153,7 +156,7 @@ impl Report for ExplainFacts {
     fn write(&self, page: &mut Page) {
         match self {
             Self::Alerts { alerts } => page.table(
-                [("alert", Align::Left), ("severity", Align::Left), ("says that", Align::Left)],
+                [("alert", Align::Whole), ("severity", Align::Whole), ("says that", Align::Left)],
                 alerts.iter().map(|alert| {
                     [alert.alert.to_owned(), alert.severity.as_str().to_owned(), alert.summary.to_owned()]
                 }),

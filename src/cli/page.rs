@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use clap::builder::styling::{AnsiColor, Style};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 
 /// Where nobody says how wide.
 const USUAL_WIDTH: usize = 100;
@@ -41,6 +41,8 @@ impl Tone {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Align {
     Left,
+    /// The same, and never wrapped, because somebody will copy it.
+    Whole,
     Right,
 }
 
@@ -98,9 +100,12 @@ impl Page {
         for (column, (_, align)) in table.column_iter_mut().zip(columns) {
             column.set_padding((0, between));
             column.set_cell_alignment(match align {
-                Align::Left => CellAlignment::Left,
+                Align::Left | Align::Whole => CellAlignment::Left,
                 Align::Right => CellAlignment::Right,
             });
+            if *align == Align::Whole {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
         for line in table.lines() {
             self.verbatim(line.trim_end());
@@ -124,21 +129,43 @@ impl Page {
         let _ = write!(self.text, "{label:<indent$}");
         let mut column = indent.max(label.chars().count());
         let mut first = true;
-        for word in text.split(' ') {
-            let length = anstream::adapter::strip_str(word).to_string().chars().count();
+        for word in unbroken(text) {
+            let length = anstream::adapter::strip_str(&word).to_string().chars().count();
             let space = usize::from(!first);
             if !first && column + space + length > self.width {
                 let _ = write!(self.text, "\n{:indent$}{word}", "");
                 column = indent + length;
             } else {
                 self.text.push_str(if first { "" } else { " " });
-                self.text.push_str(word);
+                self.text.push_str(&word);
                 column += space + length;
             }
             first = false;
         }
         self.text.push('\n');
     }
+}
+
+/// The words of a text, each number with what it counts, and what stands between backticks in one piece.
+fn unbroken(text: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut open = false;
+    for word in text.split(' ') {
+        match words.last_mut() {
+            Some(last) if open => *last += &format!(" {word}"),
+            _ => words.push(word.to_owned()),
+        }
+        let last = words.last().map_or("", String::as_str);
+        open = is_number(word) || !last.matches('`').count().is_multiple_of(2);
+    }
+    words
+}
+
+fn is_number(word: &str) -> bool {
+    let word = anstream::adapter::strip_str(word).to_string();
+    let digit = |c: char| c.is_ascii_digit();
+    let number = word.trim_start_matches(['(', '-']);
+    number.starts_with(digit) && number.ends_with(digit) && number.chars().all(|c| digit(c) || ".,".contains(c))
 }
 
 fn terminal_width() -> usize {
@@ -157,6 +184,33 @@ mod tests {
         page.field("Coverage", &format!("one two {} four five six", Tone::Good.paint("three")));
         let text = anstream::adapter::strip_str(&page.into_text()).to_string();
         assert_eq!(text, "Coverage   one two three four\n           five six\n");
+    }
+
+    #[test]
+    fn a_number_keeps_its_unit_and_a_command_its_arguments() {
+        let words = unbroken("at least 95 % of (1,000 requests), `larder stats --misses` shows 2 days 15 h, 5.");
+        let expected = [
+            "at",
+            "least",
+            "95 %",
+            "of",
+            "(1,000 requests),",
+            "`larder stats --misses`",
+            "shows",
+            "2 days",
+            "15 h,",
+            "5.",
+        ];
+        assert_eq!(words, expected);
+    }
+
+    #[test]
+    fn what_somebody_will_copy_is_in_one_piece() {
+        let mut page = Page::of_width(40);
+        let row = ["FeatureStoreHitRatioCritical", "fewer than so many"].map(str::to_owned);
+        page.table([("alert", Align::Whole), ("says that", Align::Left)], [row]);
+        let text = page.into_text();
+        assert!(text.contains("FeatureStoreHitRatioCritical ") && text.lines().all(|line| line.len() <= 40), "{text}");
     }
 
     #[test]

@@ -39,11 +39,11 @@ pub struct Options {
 pub fn run(options: &Options, session: &Session) -> Result<SloFacts, Failure> {
     let cache = Cache::open(session)?;
     let now = session.now();
-    let requests = cache.read(now, |query| Requests::read(query, now))?;
+    let requests = cache.read(now, |query| Requests::read(query, options.view.as_ref(), now))?;
     if let Some(view) = &options.view {
         check_view(view, &requests.views)?;
     }
-    Ok(SloFacts::new(&requests, options.view.as_ref(), &session.settings.slo, now))
+    Ok(SloFacts::new(&requests, &session.settings.slo, now))
 }
 
 impl Report for SloFacts {

@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn the_shipped_file_holds_every_key_at_its_default() {
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/larder.toml");
+        let shipped = crate::checkout::path("config/larder.toml");
         assert_eq!(load_from(Some(&shipped), []).unwrap(), Settings::default());
         let table = read(&shipped).unwrap();
         for (key, _) in ALLOWED {

@@ -7,5 +7,5 @@ mod settings;
 pub(crate) use load::distance;
 pub use load::{default_cache_dir, load, load_from};
 pub use settings::{
-    ComputeSettings, DiskSettings, Durability, ManifestSettings, MemorySettings, Settings, SloSettings,
+    ComputeSettings, DiskSettings, Durability, ManifestSettings, MemorySettings, MetricsSettings, Settings, SloSettings,
 };

@@ -45,6 +45,8 @@ pub struct Settings {
     pub manifest: ManifestSettings,
     /// The service level objective.
     pub slo: SloSettings,
+    /// What is exported.
+    pub metrics: MetricsSettings,
 }
 
 /// The memory tier.
@@ -105,6 +107,16 @@ pub struct SloSettings {
     pub window: Duration,
 }
 
+/// What is exported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSettings {
+    /// The longest time between two scrapes of one scraper. The requests of a view are exported as 0 for so long
+    /// when it is new, so that each scraper sees them rise. Default 15 s.
+    #[serde(with = "human")]
+    pub scrape_interval: Duration,
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -120,6 +132,7 @@ impl Default for Settings {
             disk: DiskSettings::default(),
             manifest: ManifestSettings::default(),
             slo: SloSettings::default(),
+            metrics: MetricsSettings::default(),
         }
     }
 }
@@ -159,8 +172,14 @@ impl Default for SloSettings {
     }
 }
 
+impl Default for MetricsSettings {
+    fn default() -> Self {
+        Self { scrape_interval: Duration::from_secs(15) }
+    }
+}
+
 /// What each key allows, for error messages and the documentation.
-pub(super) const ALLOWED: [(&str, &str); 18] = [
+pub(super) const ALLOWED: [(&str, &str); 19] = [
     ("compression_level", "a whole number from 1 to 22"),
     ("max_cache_size_gb", "a number above 0 and at most 1000000"),
     ("cleanup_threshold", "a number above 0 and at most 1"),
@@ -179,6 +198,7 @@ pub(super) const ALLOWED: [(&str, &str); 18] = [
     ("manifest.fold_interval", "a duration from \"0s\" (never) to \"1h\", such as \"5s\""),
     ("slo.objective", "a number above 0 and below 1, such as 0.95"),
     ("slo.window", "a duration from \"1h\" to \"30days\""),
+    ("metrics.scrape_interval", "a duration from \"0s\" to \"1h\", such as \"15s\""),
 ];
 
 impl Settings {
@@ -190,7 +210,7 @@ impl Settings {
         const HOUR: Duration = Duration::from_secs(3600);
         const DAY: Duration = Duration::from_secs(86_400);
         let within = |value: f64, low: f64, high: f64| value > low && value <= high;
-        let checks: [(&str, bool, String); 16] = [
+        let checks: [(&str, bool, String); 17] = [
             ("compression_level", (1..=22).contains(&self.compression_level), self.compression_level.to_string()),
             ("max_cache_size_gb", within(self.max_cache_size_gb, 0.0, 1e6), self.max_cache_size_gb.to_string()),
             ("cleanup_threshold", within(self.cleanup_threshold, 0.0, 1.0), self.cleanup_threshold.to_string()),
@@ -219,6 +239,7 @@ impl Settings {
             ("manifest.fold_interval", self.manifest.fold_interval <= HOUR, text(self.manifest.fold_interval)),
             ("slo.objective", self.slo.objective > 0.0 && self.slo.objective < 1.0, self.slo.objective.to_string()),
             ("slo.window", in_range(self.slo.window, HOUR, 30 * DAY), text(self.slo.window)),
+            ("metrics.scrape_interval", self.metrics.scrape_interval <= HOUR, text(self.metrics.scrape_interval)),
         ];
         match checks.into_iter().find(|(_, fine, _)| !fine) {
             Some((key, _, value)) => {

@@ -60,9 +60,9 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// Its section in the runbook.
+    /// The address of its section in the runbook.
     pub fn runbook(&self) -> String {
-        format!("docs/runbook.md#{}", self.name.to_lowercase())
+        format!("{RUNBOOK}#{}", self.name.to_lowercase())
     }
 
     /// The alert of this name, in upper or lower case, with or without `FeatureStore` before it.
@@ -74,6 +74,9 @@ impl Alert {
         })
     }
 }
+
+/// The address of the runbook.
+pub const RUNBOOK: &str = "https://github.com/larder-rs/larder/blob/main/docs/runbook.md";
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
@@ -108,7 +111,7 @@ pub const ALERTS: [Alert; 14] = [
         Page,
         6 * HOUR,
         Requests,
-        "the error budget of 30 days would be spent within 5",
+        "the error budget of 30 days would be spent within 5 days",
     ),
     alert("FeatureStoreHitRatioLow", Warning, HOUR, Requests, "fewer than 95 % of the requests are served from cache"),
     alert("FeatureStorePublishesFailing", Warning, HOUR, Cache, "computed blocks cannot be kept on disk"),
@@ -162,6 +165,6 @@ mod tests {
     #[test]
     fn the_runbook_has_a_section_of_its_name() {
         let alert = Alert::find("FoldLagging").unwrap();
-        assert_eq!(alert.runbook(), "docs/runbook.md#featurestorefoldlagging");
+        assert!(alert.runbook().ends_with("/docs/runbook.md#featurestorefoldlagging"), "{}", alert.runbook());
     }
 }

@@ -5,12 +5,14 @@ mod alerts;
 mod blocks;
 pub mod explain;
 pub mod health;
+pub mod limits;
 pub mod quantity;
 mod slo;
 mod status;
+mod survey;
 mod text;
 
-pub use alerts::{ALERTS, Alert, Severity, Subject};
+pub use alerts::{ALERTS, Alert, RUNBOOK, Severity, Subject};
 pub use blocks::{BlockFacts, BlocksFacts, BlocksRequest, MOST_BLOCKS, blocks};
 pub use slo::{Requests, SloFacts};
-pub use status::{Bin, BudgetPoint, DiskStatus, StatusFacts, Verdict, ViewStatus, WorstMiss};
+pub use status::{Bin, BudgetPoint, DiskStatus, SilentFacts, StatusFacts, Verdict, ViewStatus, WorstMiss};

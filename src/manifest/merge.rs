@@ -153,7 +153,7 @@ pub(super) fn merge(database: &Database<'_>, staged: &Sheets, now: Timestamp) ->
 
 fn prune(database: &Database<'_>, now: Timestamp) -> Result<()> {
     let ago = |days: u64| now.saturating_sub(std::time::Duration::from_secs(days * 86_400));
-    let minute = ago(HISTORY_DAYS).as_ns() / 60_000_000_000;
+    let minute = ago(HISTORY_DAYS).minute();
     let steps = [
         ("DELETE FROM requests_per_minute WHERE minute < make_timestamp(?)", minute * 60_000_000),
         ("DELETE FROM misses WHERE minute < make_timestamp(?)", minute * 60_000_000),

@@ -35,7 +35,7 @@ pub use handle::Manifest;
 pub use journal::Journal;
 pub use query::{
     BlockFilter, Coverage, FirstSeen, Hole, MinuteCount, MinuteMisses, MinuteRemovals, OutcomeCount, Page, Query,
-    TopMiss, Totals, ViewSummary, ViewVersion, Vitals,
+    Removals, TopMiss, Totals, ViewSummary, ViewVersion, Vitals,
 };
 pub use rebuild::Rebuilt;
 pub use record::{BlockRef, BlockRow, Invalidation, Record, RemovalReason};

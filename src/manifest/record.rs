@@ -96,7 +96,7 @@ impl Record {
             Self::Used { last_used, .. } => *last_used,
             // Counts of a minute are told until it is over.
             Self::Requests { minute, .. } | Self::Missed { minute, .. } => {
-                Timestamp::from_secs(minute.saturating_add(1).saturating_mul(60))
+                Timestamp::from_minute(minute.saturating_add(1))
             }
             Self::Invalidated(done) => done.at,
         }

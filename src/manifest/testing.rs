@@ -101,7 +101,7 @@ pub(super) fn requests(minute: i64, outcome: Outcome, count: u64) -> Record {
 
 /// All requests that a manifest knows of.
 pub(super) fn counted(manifest: &Manifest) -> u64 {
-    manifest.read(|query| Ok(query.outcomes(at(0))?.iter().map(|row| row.count).sum())).unwrap()
+    manifest.read(|query| Ok(query.outcomes(at(0), Timestamp::MAX)?.iter().map(|row| row.count).sum())).unwrap()
 }
 
 /// All blocks that a manifest knows of, in order.

@@ -1,5 +1,7 @@
 //! Every metric: name, kind, unit, help, labels. Runbooks, dashboards and alerts use these names.
 
+use crate::model::Outcome;
+
 /// How a metric behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -9,6 +11,17 @@ pub enum Kind {
     Gauge,
     /// Observations in the buckets of [`DURATION_BOUNDS_NS`](super::DURATION_BOUNDS_NS), in seconds.
     Histogram,
+}
+
+/// How the answers of several stores of one process become one value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Merge {
+    /// They add up.
+    Sum,
+    /// The least: of what is better the more there is.
+    Least,
+    /// The most.
+    Most,
 }
 
 /// One label of a metric.
@@ -34,9 +47,20 @@ pub struct Metric {
     pub help: &'static str,
     /// Its labels. Never a symbol: the number of series must stay bounded.
     pub labels: &'static [Label],
+    /// Where stores are asked for it at every export: what becomes of their answers. `None` where they tell it.
+    pub asked: Option<Merge>,
 }
 
-const OUTCOMES: &[&str] = &["hit", "stale", "partial", "miss", "coalesced", "fallback", "error"];
+#[expect(clippy::indexing_slicing, reason = "in a constant, a place beyond the end does not compile")]
+const OUTCOMES: &[&str] = &{
+    let mut names = [""; Outcome::ALL.len()];
+    let mut at = 0;
+    while at < names.len() {
+        names[at] = Outcome::ALL[at].as_str();
+        at += 1;
+    }
+    names
+};
 const TIERS: &[&str] = &["memory", "disk", "compute", "shared", "fallback"];
 const COMPUTE_FAILURE_REASONS: &[&str] = &["error", "panic", "rejected", "backoff"];
 const WAIT_RESULTS: &[&str] = &["shared", "failed", "abandoned", "timeout"];
@@ -45,12 +69,16 @@ const OPERATIONS: &[&str] = &["read", "publish", "quarantine", "lock", "journal"
 const EVICTION_REASONS: &[&str] = &["orphan", "expired", "size", "disk"];
 const CAUSES: &[&str] = &["request"];
 const REFRESH_RESULTS: &[&str] = &["ok", "failed", "dropped"];
-const PATHS: &[&str] = &["/", "/metrics", "/health", "/ready", "/slo", "/blocks", "other"];
+/// The endpoints, and [`OTHER_PATH`].
+pub const PATHS: &[&str] = &["/", "/metrics", "/health", "/ready", "/slo", "/blocks", OTHER_PATH];
+/// Whatever else was asked for.
+pub const OTHER_PATH: &str = "other";
 const STATUS_CLASSES: &[&str] = &["2xx", "4xx", "5xx"];
-const REJECTION_REASONS: &[&str] = &["connections", "slow_header", "slow_request", "overload", "body", "token"];
+const REJECTION_REASONS: &[&str] =
+    &["connections", "accept", "slow_header", "slow_request", "overload", "body", "token"];
 
 macro_rules! catalogue {
-    ($($id:ident: $kind:ident $name:literal $unit:literal [$($label:literal $(in $values:expr)?),*] $help:literal;)*) => {
+    ($($id:ident: $kind:ident $($merge:ident)? $name:literal $unit:literal [$($label:literal $(in $values:expr)?),*] $help:literal;)*) => {
         $(
             #[doc = $help]
             pub static $id: Metric = Metric {
@@ -59,6 +87,7 @@ macro_rules! catalogue {
                 unit: $unit,
                 help: $help,
                 labels: &[$(Label { name: $label, values: catalogue!(@values $($values)?) }),*],
+                asked: catalogue!(@asked $($merge)?),
             };
         )*
 
@@ -67,20 +96,22 @@ macro_rules! catalogue {
     };
     (@values) => { &[] };
     (@values $values:expr) => { $values };
+    (@asked) => { None };
+    (@asked $merge:ident) => { Some(Merge::$merge) };
 }
 
 catalogue! {
-    REQUESTS: Counter "featurestore_requests_total" "requests" ["view", "outcome" in OUTCOMES]
-        "Feature requests by outcome: hit and stale are good, the others spend the error budget.";
-    REQUEST_DURATION: Histogram "featurestore_request_duration_seconds" "seconds" ["outcome" in OUTCOMES]
+    REQUESTS: Counter Sum "featurestore_requests_total" "requests" ["view", "outcome" in OUTCOMES]
+        "Feature requests by outcome: hit and stale are good, the others spend the error budget. 0 for metrics.scrape_interval after a view is first exported.";
+    REQUEST_DURATION: Histogram Sum "featurestore_request_duration_seconds" "seconds" ["outcome" in OUTCOMES]
         "Time from call to answer.";
-    HIT_RATIO: Gauge "featurestore_hit_ratio" "ratio" []
+    HIT_RATIO: Gauge Least "featurestore_hit_ratio" "ratio" []
         "Part of the requests of the last five minutes that were served from cache; absent without requests.";
-    SLO_OBJECTIVE: Gauge "featurestore_slo_objective_ratio" "ratio" []
+    SLO_OBJECTIVE: Gauge Most "featurestore_slo_objective_ratio" "ratio" []
         "Part of the requests that must be served from cache.";
-    BUDGET_REMAINING: Gauge "featurestore_error_budget_remaining_ratio" "ratio" []
+    BUDGET_REMAINING: Gauge Least "featurestore_error_budget_remaining_ratio" "ratio" []
         "Part of the error budget of the objective's window that is left; below 0 when overspent.";
-    BURN_RATE: Gauge "featurestore_error_budget_burn_rate" "ratio" ["window"]
+    BURN_RATE: Gauge Most "featurestore_error_budget_burn_rate" "ratio" ["window"]
         "How many times faster than sustainable the error budget is spent; absent without requests.";
     INVALID_REQUESTS: Counter "featurestore_invalid_requests_total" "requests" ["view"]
         "Malformed requests, which are no events of the objective.";
@@ -106,7 +137,7 @@ catalogue! {
         "Blocks that were answered but not kept: invalidated meanwhile, disk (free space is below the reserve), io.";
     CORRUPT_BLOCKS: Counter "featurestore_corrupt_blocks_total" "blocks" ["view"]
         "Damaged block files that requests met, quarantined and computed again.";
-    QUARANTINED_BLOCKS: Gauge "featurestore_quarantined_blocks" "blocks" []
+    QUARANTINED_BLOCKS: Gauge Sum "featurestore_quarantined_blocks" "blocks" []
         "Files in quarantine.";
     IO_ERRORS: Counter "featurestore_io_errors_total" "operations" ["operation" in OPERATIONS]
         "Failed operations on the cache directory.";
@@ -114,35 +145,35 @@ catalogue! {
         "Blocks removed by cleaning.";
     EVICTED_BYTES: Counter "featurestore_evicted_bytes_total" "bytes" ["reason" in EVICTION_REASONS]
         "Bytes removed by cleaning.";
-    MEMORY_EVICTIONS: Counter "featurestore_memory_evictions_total" "blocks" []
+    MEMORY_EVICTIONS: Counter Sum "featurestore_memory_evictions_total" "blocks" []
         "Blocks that left memory to make room for others.";
     INVALIDATIONS: Counter "featurestore_invalidations_total" "invalidations" ["view", "cause" in CAUSES]
         "Invalidations of whole views, entities or ranges.";
     REFRESHES: Counter "featurestore_refreshes_total" "blocks" ["view", "result" in REFRESH_RESULTS]
         "Background refreshes of stale blocks.";
-    MEMORY_BYTES: Gauge "featurestore_memory_bytes" "bytes" []
+    MEMORY_BYTES: Gauge Sum "featurestore_memory_bytes" "bytes" []
         "Bytes of decoded blocks in memory.";
-    MEMORY_LIMIT: Gauge "featurestore_memory_limit_bytes" "bytes" []
+    MEMORY_LIMIT: Gauge Sum "featurestore_memory_limit_bytes" "bytes" []
         "Bytes that decoded blocks may take in memory.";
-    DISK_LIMIT: Gauge "featurestore_disk_limit_bytes" "bytes" []
+    DISK_LIMIT: Gauge Sum "featurestore_disk_limit_bytes" "bytes" []
         "Bytes that the blocks may take on disk.";
-    DISK_RESERVE: Gauge "featurestore_disk_reserve_bytes" "bytes" []
+    DISK_RESERVE: Gauge Most "featurestore_disk_reserve_bytes" "bytes" []
         "Free bytes of the disk below which nothing is published and cleaning evicts.";
-    DISK_FREE: Gauge "featurestore_disk_free_bytes" "bytes" []
+    DISK_FREE: Gauge Least "featurestore_disk_free_bytes" "bytes" []
         "Free bytes of the disk that holds the cache.";
-    DISK_BYTES: Gauge "featurestore_disk_bytes" "bytes" ["view"]
+    DISK_BYTES: Gauge Sum "featurestore_disk_bytes" "bytes" ["view"]
         "Bytes of blocks on disk, as the manifest had them at the last look, once a minute.";
-    DISK_BLOCKS: Gauge "featurestore_disk_blocks" "blocks" ["view"]
+    DISK_BLOCKS: Gauge Sum "featurestore_disk_blocks" "blocks" ["view"]
         "Blocks on disk, as of the same look.";
-    NEWEST_EVENT: Gauge "featurestore_newest_event_timestamp_seconds" "seconds" ["view"]
-        "Event time of the newest row among the blocks of a view, as of the same look; absent without rows.";
-    VIEW_TTL: Gauge "featurestore_view_ttl_seconds" "seconds" ["view"]
+    NEWEST_EVENT: Gauge Least "featurestore_newest_event_timestamp_seconds" "seconds" ["view"]
+        "Event time of the newest row of a view in the version that was served last, as of the same look; absent without rows.";
+    VIEW_TTL: Gauge Most "featurestore_view_ttl_seconds" "seconds" ["view"]
         "How long a value of the view is valid; absent where the view does not say.";
-    JOURNAL_UNFOLDED: Gauge "featurestore_journal_unfolded_bytes" "bytes" []
-        "Bytes of all journals that are not in the manifest yet, as far as this process knows.";
-    LAST_FOLD: Gauge "featurestore_last_fold_timestamp_seconds" "seconds" []
-        "When this process last folded the journals into the manifest, or found nothing to fold; until then, when it started.";
-    FOLD_DURATION: Gauge "featurestore_last_fold_duration_seconds" "seconds" []
+    JOURNAL_UNFOLDED: Gauge Most "featurestore_journal_unfolded_bytes" "bytes" []
+        "Bytes of all journals that are not in the manifest yet, as far as this process knows; absent where it never folds.";
+    LAST_FOLD: Gauge Least "featurestore_last_fold_timestamp_seconds" "seconds" []
+        "When this process last folded the journals into the manifest, or found nothing to fold; until then, when it started; absent where it never folds.";
+    FOLD_DURATION: Gauge Most "featurestore_last_fold_duration_seconds" "seconds" []
         "How long that took.";
     CONFIG_RELOAD: Gauge "featurestore_config_last_reload_timestamp_seconds" "seconds" []
         "When the settings in force were read.";
@@ -153,7 +184,7 @@ catalogue! {
     HTTP_REQUESTS: Counter "featurestore_http_requests_total" "requests" ["path" in PATHS, "status" in STATUS_CLASSES]
         "Requests to the monitoring endpoints.";
     HTTP_REJECTED: Counter "featurestore_http_rejected_total" "requests" ["reason" in REJECTION_REASONS]
-        "Connections and requests refused or cut off to keep the service answering.";
+        "Connections and requests refused or cut off to keep the service answering; accept means that a connection could not be taken, mostly for want of file descriptors, and is tried again.";
 }
 
 /// What the operating system says of the process, by the names and meanings of Prometheus' own

@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric as Series, MetricFamily, MetricType};
 use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry};
 
-use super::catalogue::{self, Kind, Metric};
+use super::catalogue::{self, Kind, Merge, Metric};
 use super::recorder::{MetricsSource, Recorder, Sample};
 use super::requests::{DURATION_BOUNDS_NS, RequestTotals};
+use crate::config::MetricsSettings;
 use crate::model::Outcome;
 
 /// So many views have a label of their own; all others are `other`.
@@ -19,7 +21,8 @@ const OTHER: &str = "other";
 /// A [`Recorder`] that fills a registry of its own, to be gathered or merged into a service's.
 ///
 /// Series whose labels are known in advance are there at 0 from the beginning, those of a view from its
-/// first sight on: a series that is born at 500 has no increase.
+/// first sight on: a series that is born at 500 has no increase. The requests of a view, which it may have before
+/// anybody knows of it, stay 0 until every scraper has seen that.
 pub struct PrometheusRecorder {
     registry: Registry,
     families: Arc<Families>,
@@ -32,7 +35,25 @@ struct Families {
     gauges: HashMap<&'static str, GaugeVec>,
     histograms: HashMap<&'static str, HistogramVec>,
     views: Mutex<BTreeSet<String>>,
-    sources: Mutex<Vec<Weak<dyn MetricsSource>>>,
+    stores: Mutex<Stores>,
+    /// When the requests of a view were exported first, and for how long that is 0.
+    exported: Mutex<BTreeMap<String, Instant>>,
+    scrape_interval: Duration,
+}
+
+/// Whom to ask, and what those answered last that are gone.
+#[derive(Default)]
+struct Stores {
+    living: Vec<Weak<dyn MetricsSource>>,
+    gone: Answers,
+}
+
+/// What stores answered.
+#[derive(Clone, Default)]
+struct Answers {
+    /// By the label of the view.
+    requests: BTreeMap<String, RequestTotals>,
+    samples: Samples,
 }
 
 struct Pulled(Arc<Families>);
@@ -44,12 +65,17 @@ impl Default for PrometheusRecorder {
 }
 
 impl PrometheusRecorder {
-    /// A recorder with a new registry.
+    /// A recorder with a new registry, which is scraped as often as usual.
     pub fn new() -> Self {
+        Self::scraped_every(MetricsSettings::default().scrape_interval)
+    }
+
+    /// The same where each scraper asks at least so often: for so long the requests of a new view are 0.
+    pub fn scraped_every(interval: Duration) -> Self {
         let registry = Registry::new();
-        let mut families = Families::default();
+        let mut families = Families { scrape_interval: interval, ..Families::default() };
         let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
-        for metric in catalogue::ALL.iter().filter(|metric| !is_pulled(metric)) {
+        for metric in catalogue::ALL.iter().filter(|metric| metric.asked.is_none()) {
             collectors.extend(families.add(metric));
         }
         let families = Arc::new(families);
@@ -120,8 +146,38 @@ impl Families {
     }
 
     /// The stores that are still there.
-    fn sources(&self) -> Vec<Arc<dyn MetricsSource>> {
-        lock(&self.sources).iter().filter_map(Weak::upgrade).collect()
+    fn living(&self) -> Vec<Arc<dyn MetricsSource>> {
+        lock(&self.stores).living.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// What all stores answer, with what those did that are gone.
+    fn ask(&self) -> Answers {
+        let (living, mut answers) = {
+            // At once: a store is either asked or among those that are gone.
+            let stores = lock(&self.stores);
+            let living: Vec<_> = stores.living.iter().filter_map(Weak::upgrade).collect();
+            (living, stores.gone.clone())
+        };
+        living.iter().for_each(|store| self.add_answers(&**store, |_| true, &mut answers));
+        answers
+    }
+
+    fn add_answers(&self, store: &dyn MetricsSource, wanted: impl Fn(&Metric) -> bool, answers: &mut Answers) {
+        for (view, cells) in store.requests() {
+            answers.requests.entry(self.view_label(&view).to_owned()).or_default().add(&cells.totals());
+        }
+        for mut sample in store.samples().into_iter().filter(|sample| wanted(sample.metric)) {
+            if let Some(view) = sample.labels.first_mut().filter(|_| of_a_view(sample.metric)) {
+                *view = self.view_label(view).to_owned();
+            }
+            answers.samples.add(sample);
+        }
+    }
+
+    /// Whether every scraper has seen this view without requests by now.
+    fn was_seen_at_zero(&self, view: &str) -> bool {
+        let now = Instant::now();
+        now.duration_since(*lock(&self.exported).entry(view.to_owned()).or_insert(now)) >= self.scrape_interval
     }
 
     /// The label of a view: its name, or `other` for one that is seen after too many.
@@ -154,15 +210,24 @@ fn of_a_view(metric: &Metric) -> bool {
 
 impl Recorder for PrometheusRecorder {
     fn attach(&self, source: Weak<dyn MetricsSource>) {
-        let mut sources = lock(&self.families.sources);
-        sources.retain(|source| source.strong_count() > 0);
-        sources.push(source);
+        let mut stores = lock(&self.families.stores);
+        stores.living.retain(|store| store.strong_count() > 0);
+        stores.living.push(source);
+    }
+
+    fn detach(&self, source: &Weak<dyn MetricsSource>) {
+        let mut stores = lock(&self.families.stores);
+        let Stores { living, gone } = &mut *stores;
+        let Some(place) = living.iter().position(|store| store.ptr_eq(source)) else { return };
+        if let Some(store) = living.swap_remove(place).upgrade() {
+            self.families.add_answers(&*store, |metric| metric.kind == Kind::Counter, gone);
+        }
     }
 
     fn text(&self) -> Option<String> {
         // So that what is gathered before the requests of a new view has its zeros too.
-        for source in self.families.sources() {
-            source.requests().iter().for_each(|(view, _)| _ = self.families.view_label(view));
+        for store in self.families.living() {
+            store.requests().iter().for_each(|(view, _)| _ = self.families.view_label(view));
         }
         let mut families = self.registry.gather();
         families.sort_by(|a, b| a.name().cmp(b.name()));
@@ -201,50 +266,15 @@ impl Recorder for PrometheusRecorder {
     }
 }
 
-/// Whether a store is asked for the metric instead of telling it.
-fn is_pulled(metric: &Metric) -> bool {
-    [
-        &catalogue::REQUESTS,
-        &catalogue::REQUEST_DURATION,
-        &catalogue::HIT_RATIO,
-        &catalogue::SLO_OBJECTIVE,
-        &catalogue::BUDGET_REMAINING,
-        &catalogue::BURN_RATE,
-        &catalogue::MEMORY_BYTES,
-        &catalogue::MEMORY_LIMIT,
-        &catalogue::MEMORY_EVICTIONS,
-        &catalogue::DISK_LIMIT,
-        &catalogue::DISK_RESERVE,
-        &catalogue::DISK_FREE,
-        &catalogue::DISK_BYTES,
-        &catalogue::DISK_BLOCKS,
-        &catalogue::NEWEST_EVENT,
-        &catalogue::VIEW_TTL,
-        &catalogue::QUARANTINED_BLOCKS,
-        &catalogue::JOURNAL_UNFOLDED,
-    ]
-    .contains(&metric)
-}
-
 impl Collector for Pulled {
     fn desc(&self) -> Vec<&Desc> {
         Vec::new()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let mut requests: BTreeMap<String, RequestTotals> = BTreeMap::new();
-        let mut samples = Samples::default();
-        for source in self.0.sources() {
-            for (view, cells) in source.requests() {
-                let view = self.0.view_label(&view).to_owned();
-                requests.entry(view).and_modify(|totals| totals.add(&cells.totals())).or_insert_with(|| cells.totals());
-            }
-            for mut sample in source.samples() {
-                if let Some(view) = sample.labels.first_mut().filter(|_| of_a_view(sample.metric)) {
-                    *view = self.0.view_label(view).to_owned();
-                }
-                samples.add(sample);
-            }
+        let Answers { mut requests, samples } = self.0.ask();
+        for (_, totals) in requests.iter_mut().filter(|(view, _)| !self.0.was_seen_at_zero(view)) {
+            *totals = RequestTotals::default();
         }
         let mut families = request_families(&requests);
         families.extend(samples.families());
@@ -252,31 +282,30 @@ impl Collector for Pulled {
     }
 }
 
-/// What stores answered, one value for each metric and its labels.
-#[derive(Default)]
+/// One value for each metric that is asked for and its labels.
+#[derive(Clone, Default)]
 struct Samples(BTreeMap<&'static str, Sampled>);
 
 /// The values of one metric by its labels.
+#[derive(Clone)]
 struct Sampled {
     metric: &'static Metric,
     values: BTreeMap<Vec<String>, f64>,
 }
 
 impl Samples {
-    /// Views beyond the cap, and several stores on one recorder, come together: amounts add up, of what is
-    /// better the more there is the least stands, of the rest the most.
+    /// Views beyond the cap, and several stores on one recorder, come together as the catalogue says.
     fn add(&mut self, sample: Sample) {
-        let scarce = [&catalogue::HIT_RATIO, &catalogue::BUDGET_REMAINING, &catalogue::DISK_FREE];
-        let scarce = scarce.contains(&sample.metric);
-        let adds_up = !scarce && ["bytes", "blocks"].contains(&sample.metric.unit);
         let new = || Sampled { metric: sample.metric, values: BTreeMap::new() };
         let sampled = self.0.entry(sample.metric.name).or_insert_with(new);
-        let value = sampled.values.entry(sample.labels).or_insert(if adds_up { 0.0 } else { sample.value });
-        *value = match (adds_up, scarce) {
-            (true, _) => *value + sample.value,
-            (_, true) => value.min(sample.value),
-            _ => value.max(sample.value),
+        let merged = |value: &mut f64| {
+            *value = match sample.metric.asked {
+                Some(Merge::Sum) => *value + sample.value,
+                Some(Merge::Least) => value.min(sample.value),
+                Some(Merge::Most) | None => value.max(sample.value),
+            }
         };
+        sampled.values.entry(sample.labels).and_modify(merged).or_insert(sample.value);
     }
 
     fn families(self) -> Vec<MetricFamily> {
@@ -381,25 +410,52 @@ mod tests {
     use crate::metrics::RequestCells;
     use std::time::Duration;
 
-    struct Store(Arc<RequestCells>);
+    /// A store with the same requests of each view, and what else it answers.
+    struct Store {
+        views: Vec<String>,
+        cells: Arc<RequestCells>,
+        samples: Vec<(&'static Metric, f64)>,
+    }
 
     impl MetricsSource for Store {
         fn requests(&self) -> Vec<(String, Arc<RequestCells>)> {
-            (0..60).map(|at| (format!("view_{at:02}"), Arc::clone(&self.0))).collect()
+            self.views.iter().map(|view| (view.clone(), Arc::clone(&self.cells))).collect()
         }
 
         fn samples(&self) -> Vec<Sample> {
-            vec![Sample { metric: &catalogue::HIT_RATIO, labels: Vec::new(), value: 0.5 }]
+            let sample = |&(metric, value)| Sample { metric, labels: Vec::new(), value };
+            self.samples.iter().map(sample).collect()
         }
     }
 
-    #[test]
-    fn hits_are_pulled_and_every_outcome_is_there_at_zero() {
-        let recorder = PrometheusRecorder::new();
+    fn views(n: usize) -> Vec<String> {
+        (0..n).map(|at| format!("view_{at:02}")).collect()
+    }
+
+    /// A store with a hit of each view, attached to a recorder.
+    fn attached(
+        recorder: &PrometheusRecorder,
+        views: Vec<String>,
+        samples: Vec<(&'static Metric, f64)>,
+    ) -> Arc<dyn MetricsSource> {
         let cells = Arc::new(RequestCells::default());
         cells.record(Outcome::Hit, Duration::from_micros(3));
-        let source: Arc<dyn MetricsSource> = Arc::new(Store(cells));
-        recorder.attach(Arc::downgrade(&source));
+        let store: Arc<dyn MetricsSource> = Arc::new(Store { views, cells, samples });
+        recorder.attach(Arc::downgrade(&store));
+        store
+    }
+
+    fn value(recorder: &PrometheusRecorder, series: &str) -> Option<f64> {
+        let text = recorder.text().unwrap();
+        text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    const HITS: &str = "featurestore_requests_total{outcome=\"hit\",view=\"view_00\"}";
+
+    #[test]
+    fn hits_are_pulled_and_every_outcome_is_there_at_zero() {
+        let recorder = PrometheusRecorder::scraped_every(Duration::ZERO);
+        let store = attached(&recorder, views(60), vec![(&catalogue::HIT_RATIO, 0.5)]);
         recorder.add(&catalogue::CORRUPT_BLOCKS, &["view_00"], 2.0);
         let text = recorder.text().unwrap();
         for line in [
@@ -417,7 +473,72 @@ mod tests {
             assert!(text.contains(line), "{line} is missing from\n{}", &text[..2000.min(text.len())]);
         }
         assert!(!text.contains("view_55"), "views are capped");
-        drop(source);
+        drop(store);
         assert!(!recorder.text().unwrap().contains("featurestore_hit_ratio"), "a store that is gone is not exported");
+    }
+
+    #[test]
+    fn a_new_view_is_zero_however_many_ask_until_each_of_them_has_asked() {
+        let recorder = PrometheusRecorder::scraped_every(Duration::from_secs(3600));
+        let _store = attached(&recorder, views(1), vec![(&catalogue::HIT_RATIO, 1.0)]);
+        for _ in 0..3 {
+            assert_eq!(value(&recorder, HITS), Some(0.0));
+            assert_eq!(value(&recorder, "featurestore_hit_ratio"), Some(1.0), "the gauge waits for nobody");
+        }
+    }
+
+    #[test]
+    fn what_a_new_view_was_asked_is_counted_after_a_scrape_interval() {
+        let interval = Duration::from_millis(50);
+        let recorder = PrometheusRecorder::scraped_every(interval);
+        let _store = attached(&recorder, views(1), Vec::new());
+        std::thread::sleep(interval);
+        assert_eq!(value(&recorder, HITS), Some(0.0), "the first export, however late it is");
+        std::thread::sleep(interval);
+        assert_eq!(value(&recorder, HITS), Some(1.0));
+        assert_eq!(value(&recorder, "featurestore_request_duration_seconds_count{outcome=\"hit\"}"), Some(1.0));
+    }
+
+    #[test]
+    fn counters_do_not_fall_when_a_store_goes() {
+        let recorder = PrometheusRecorder::scraped_every(Duration::ZERO);
+        let evicted = |n| vec![(&catalogue::MEMORY_EVICTIONS, n), (&catalogue::MEMORY_BYTES, n)];
+        let (one, _other) = (attached(&recorder, views(1), evicted(3.0)), attached(&recorder, views(1), evicted(4.0)));
+        let seen = || {
+            let value = |series| value(&recorder, series);
+            (value(HITS), value("featurestore_memory_evictions_total"), value("featurestore_memory_bytes"))
+        };
+        assert_eq!(seen(), (Some(2.0), Some(7.0), Some(7.0)));
+        recorder.detach(&Arc::downgrade(&one));
+        assert_eq!(seen(), (Some(2.0), Some(7.0), Some(4.0)), "detached and still there");
+        recorder.detach(&Arc::downgrade(&one));
+        drop(one);
+        assert_eq!(seen(), (Some(2.0), Some(7.0), Some(4.0)), "gone");
+    }
+
+    #[test]
+    fn stores_of_one_process_come_together_as_the_catalogue_says() {
+        for metric in catalogue::ALL.iter().filter(|metric| metric.labels.is_empty()) {
+            let expected = match metric.asked {
+                Some(Merge::Sum) => 5.0,
+                Some(Merge::Least) => 2.0,
+                Some(Merge::Most) => 3.0,
+                None => continue,
+            };
+            let recorder = PrometheusRecorder::new();
+            let stores = [2.0, 3.0].map(|value| attached(&recorder, Vec::new(), vec![(*metric, value)]));
+            assert_eq!(value(&recorder, metric.name), Some(expected), "{}", metric.name);
+            drop(stores);
+        }
+        for (metric, merge) in [
+            (&catalogue::HIT_RATIO, Merge::Least),
+            (&catalogue::BUDGET_REMAINING, Merge::Least),
+            (&catalogue::DISK_FREE, Merge::Least),
+            (&catalogue::DISK_RESERVE, Merge::Most),
+            (&catalogue::NEWEST_EVENT, Merge::Least),
+            (&catalogue::LAST_FOLD, Merge::Least),
+        ] {
+            assert_eq!(metric.asked, Some(merge), "{}: a store that fares worse must not be hidden", metric.name);
+        }
     }
 }

@@ -36,6 +36,11 @@ pub trait Recorder: Send + Sync + 'static {
         let _ = source;
     }
 
+    /// Pull from this store for the last time: it is about to go, and counters never fall.
+    fn detach(&self, source: &Weak<dyn MetricsSource>) {
+        let _ = source;
+    }
+
     /// Everything in the text format that Prometheus scrapes; `None` where it leaves in another way.
     fn text(&self) -> Option<String> {
         None
@@ -66,6 +71,10 @@ impl Recorder for NoRecorder {}
 impl<R: Recorder + ?Sized> Recorder for Arc<R> {
     fn attach(&self, source: Weak<dyn MetricsSource>) {
         self.as_ref().attach(source);
+    }
+
+    fn detach(&self, source: &Weak<dyn MetricsSource>) {
+        self.as_ref().detach(source);
     }
 
     fn text(&self) -> Option<String> {

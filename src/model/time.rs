@@ -32,6 +32,16 @@ impl Timestamp {
         Self(secs.saturating_mul(1_000_000_000))
     }
 
+    /// The beginning of this minute, in whole minutes since the epoch; beyond the range, the nearest end of it.
+    pub const fn from_minute(minute: i64) -> Self {
+        Self::from_secs(minute.saturating_mul(60))
+    }
+
+    /// The minute that this point lies in, in whole minutes since the epoch.
+    pub const fn minute(self) -> i64 {
+        self.0.div_euclid(60_000_000_000)
+    }
+
     /// Nanoseconds since the epoch.
     pub const fn as_ns(self) -> i64 {
         self.0

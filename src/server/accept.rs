@@ -23,6 +23,7 @@ use super::options::Options;
 use super::router::{count, router};
 use crate::cache::FeatureStore;
 use crate::metrics::catalogue;
+use crate::repeats::Repeats;
 
 /// What a request's line and headers may take.
 const HEADER_BYTES: usize = 16 * 1024;
@@ -48,6 +49,7 @@ pub async fn serve(listener: TcpListener, store: FeatureStore, options: Options,
     let room = Arc::new(Semaphore::new(options.max_connections));
     let shared = Arc::new(Shared { store: store.clone(), options });
     let router = router(store).layer(middleware::from_fn_with_state(Arc::clone(&shared), guard));
+    let repeats = Repeats::default();
     let most = u32::try_from(shared.options.max_connections).unwrap_or(u32::MAX);
     loop {
         let stream = tokio::select! {
@@ -57,9 +59,14 @@ pub async fn serve(listener: TcpListener, store: FeatureStore, options: Options,
         let stream = match stream {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::warn!(target: "larder::server", %error, "a connection could not be accepted");
-                tokio::time::sleep(PAUSE).await;
-                continue;
+                shared.rejected("accept");
+                if let Some(left_out) = repeats.left_out("accept") {
+                    tracing::warn!(target: "larder::server", %error, left_out, "a connection could not be accepted");
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => continue,
+                    _ = stop.changed() => break,
+                }
             }
         };
         match Arc::clone(&room).try_acquire_owned() {

@@ -29,8 +29,8 @@ pub fn metrics(text: String) -> Response {
 }
 
 /// A page.
-pub fn html(page: String) -> Response {
-    let mut response = of_type(StatusCode::OK, HTML, page);
+pub fn html(status: StatusCode, page: String) -> Response {
+    let mut response = of_type(status, HTML, page);
     response.headers_mut().insert("content-security-policy", HeaderValue::from_static(CONTENT_SECURITY_POLICY));
     response.headers_mut().insert("referrer-policy", HeaderValue::from_static("no-referrer"));
     response
@@ -46,13 +46,17 @@ pub fn json(status: StatusCode, facts: &impl Serialize) -> Response {
 
 /// What went wrong.
 pub fn error(error: &Error) -> Response {
-    let status = match error.kind() {
+    failure(status(error), &error.kind().to_string().replace(' ', "_"), &error.to_string())
+}
+
+/// The status that an error has.
+pub fn status(error: &Error) -> StatusCode {
+    match error.kind() {
         ErrorKind::Invalid => StatusCode::BAD_REQUEST,
         ErrorKind::NotFound => StatusCode::NOT_FOUND,
         ErrorKind::Busy | ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
-    };
-    failure(status, &error.kind().to_string().replace(' ', "_"), &error.to_string())
+    }
 }
 
 /// The same in words.

@@ -13,14 +13,18 @@ use serde_json::json;
 
 use super::answer;
 use super::gate::Gate;
+use super::page::{render, render_silent};
 use super::ready::Readiness;
 use crate::cache::FeatureStore;
 use crate::error::{Error, ErrorKind, Result};
-use crate::inspect::{self, BlocksRequest, Requests, SloFacts, StatusFacts};
+use crate::inspect::{self, BlocksRequest, Requests, SilentFacts, SloFacts, StatusFacts};
 use crate::metrics::{Recorder, catalogue};
-use crate::model::{Timestamp, ViewName};
+use crate::model::ViewName;
 
-const ENDPOINTS: [&str; 6] = ["/", "/metrics", "/health", "/ready", "/slo", "/blocks"];
+/// What there is, as the catalogue has it.
+pub(super) fn endpoints() -> impl Iterator<Item = &'static str> {
+    catalogue::PATHS.iter().copied().filter(|path| *path != catalogue::OTHER_PATH)
+}
 
 /// What every endpoint works with.
 #[derive(Clone)]
@@ -57,7 +61,7 @@ pub fn router(store: FeatureStore) -> Router {
 
 /// Counts an answer.
 pub(super) fn count(recorder: &dyn Recorder, path: &str, status: StatusCode) {
-    let path = ENDPOINTS.into_iter().find(|known| *known == path).unwrap_or("other");
+    let path = endpoints().find(|known| *known == path).unwrap_or(catalogue::OTHER_PATH);
     let status = match status.as_u16() {
         ..400 => "2xx",
         400..500 => "4xx",
@@ -152,12 +156,12 @@ async fn slo(State(app): State<App>, Query(parameters): Parameters) -> Response 
         let view = parameters.get("view").map(|view| ViewName::new(view)).transpose()?;
         // What this process has counted and not told yet belongs to it.
         store.flush();
-        let now = now(store);
-        let requests = store.manifest().read(|query| Requests::read(query, now))?;
+        let now = store.now();
+        let requests = store.manifest().read(|query| Requests::read(query, view.as_ref(), now))?;
         if let Some(view) = view.as_ref().filter(|view| !requests.views.contains(view)) {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no view {view} in this cache")));
         }
-        Ok(SloFacts::new(&requests, view.as_ref(), &store.settings().slo, now))
+        Ok(SloFacts::new(&requests, &store.settings().slo, now))
     })
     .await
 }
@@ -174,17 +178,19 @@ async fn blocks(State(app): State<App>, Query(parameters): Parameters) -> Respon
 async fn page(State(app): State<App>, OriginalUri(uri): OriginalUri) -> Response {
     let read = |store: &FeatureStore| {
         store.flush();
-        StatusFacts::gather(store.cache_dir(), store.manifest(), store.settings(), store.now())
+        let (dir, settings, now) = (store.cache_dir(), store.settings(), store.now());
+        StatusFacts::gather(dir, store.manifest(), settings, now)
+            .map_err(|error| (answer::status(&error), SilentFacts::gather(error, dir, settings, now)))
     };
     match app.work(&app.reads, read).await {
-        Ok(Ok(facts)) => answer::html(super::page::render(&facts, uri.path())),
-        Ok(Err(error)) => answer::error(&error),
+        Ok(Ok(facts)) => answer::html(StatusCode::OK, render(&facts, uri.path())),
+        Ok(Err((status, facts))) => answer::html(status, render_silent(&facts, uri.path())),
         Err(response) => response,
     }
 }
 
 async fn unknown() -> Response {
-    let message = format!("there is nothing here; there are {}", ENDPOINTS.join(", "));
+    let message = format!("there is nothing here; there are {}", endpoints().collect::<Vec<_>>().join(", "));
     answer::failure(StatusCode::NOT_FOUND, "not_found", &message)
 }
 
@@ -196,8 +202,4 @@ fn only(parameters: &BTreeMap<String, String>, known: &[&str]) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-fn now(store: &FeatureStore) -> Timestamp {
-    store.now()
 }

@@ -7,6 +7,9 @@ use crate::model::Outcome;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts([u64; Outcome::ALL.len()]);
 
+/// The requests of one minute: its number since the epoch, and their outcomes.
+pub type MinuteCounts = (i64, Counts);
+
 impl Counts {
     /// Of one outcome.
     pub fn get(&self, outcome: Outcome) -> u64 {

@@ -4,18 +4,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::counts::Counts;
+use super::counts::{Counts, MinuteCounts};
 use super::series::Series;
 use crate::metrics::RequestCells;
 use crate::model::{Outcome, Timestamp};
 
 const FINE: Duration = Duration::from_secs(5);
 const FINE_KEPT: Duration = Duration::from_secs(3700);
-const MINUTE: Duration = Duration::from_secs(60);
-const MINUTES_KEPT: Duration = Duration::from_secs(30 * 86_400 + 120);
-
-/// The requests of one minute: its number since the epoch, and their outcomes.
-pub type MinuteCounts = (i64, Counts);
 
 /// Counts the requests of one view.
 ///
@@ -48,8 +43,8 @@ impl Ledger {
         let history = History {
             moved: Counts::default(),
             fine: Series::new(FINE, FINE_KEPT),
-            minutes: Series::new(MINUTE, MINUTES_KEPT),
-            unwritten: Series::new(MINUTE, MINUTES_KEPT),
+            minutes: Series::of_minutes([]),
+            unwritten: Series::of_minutes([]),
         };
         let current = AtomicI64::new(bucket(now));
         Self { cells: Arc::default(), current, history: Mutex::new(history) }
@@ -80,7 +75,7 @@ impl Ledger {
     pub fn restore(&self, now: Timestamp, minutes: impl IntoIterator<Item = MinuteCounts>) {
         let mut history = self.lock();
         for (minute, counts) in minutes {
-            let at = Timestamp::from_secs(minute.saturating_mul(60));
+            let at = Timestamp::from_minute(minute);
             history.minutes.add(at, &counts);
             history.fine.add(at, &counts);
         }
@@ -95,22 +90,22 @@ impl Ledger {
         history.moved.merge(counts);
         // They happened within the last seconds, but the minute is all that is known for certain.
         history.fine.add(now, counts);
-        history.minutes.add(Timestamp::from_secs(minute.saturating_mul(60)), counts);
+        history.minutes.add(Timestamp::from_minute(minute), counts);
     }
 
     /// Takes counts back that could not be written to the journal.
     pub fn put_back(&self, minutes: &[MinuteCounts]) {
         let mut history = self.lock();
         for (minute, counts) in minutes {
-            history.unwritten.add(Timestamp::from_secs(minute.saturating_mul(60)), counts);
+            history.unwritten.add(Timestamp::from_minute(*minute), counts);
         }
     }
 
     /// Takes the counts that are not written to the journal yet.
     pub fn take_unwritten(&self, now: Timestamp) -> Vec<MinuteCounts> {
         let mut history = self.lock_and_move(now);
-        let taken = std::mem::replace(&mut history.unwritten, Series::new(MINUTE, MINUTES_KEPT));
-        taken.iter().map(|(at, counts)| (at.as_ns().div_euclid(60_000_000_000), counts)).collect()
+        let taken = std::mem::replace(&mut history.unwritten, Series::of_minutes([]));
+        taken.iter().map(|(at, counts)| (at.minute(), counts)).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, History> {

@@ -5,7 +5,7 @@ mod ledger;
 mod report;
 mod series;
 
-pub use counts::Counts;
-pub use ledger::{Ledger, MinuteCounts};
-pub use report::{BudgetState, ErrorBudget, SloReport, WINDOWS, Window, WindowReport, report};
+pub use counts::{Counts, MinuteCounts};
+pub use ledger::Ledger;
+pub use report::{BudgetState, ErrorBudget, LONGEST, SloReport, WINDOWS, Window, WindowReport, below, report};
 pub use series::Series;

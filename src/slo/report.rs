@@ -23,15 +23,30 @@ const fn minutes(name: &'static str, minutes: u64) -> Window {
 }
 
 /// The windows that every report has, shortest first.
-pub const WINDOWS: [Window; 7] = [
+pub const WINDOWS: [Window; 8] = [
     minutes("5m", 5),
     minutes("30m", 30),
     minutes("1h", 60),
+    minutes("2h", 120),
     minutes("6h", 360),
     minutes("1d", 1440),
     minutes("3d", 4320),
     minutes("30d", 43_200),
 ];
+
+/// The longest of them: history that is older matters to nobody.
+pub const LONGEST: Duration = {
+    let [.., longest] = WINDOWS;
+    longest.length
+};
+
+/// Ratios that are equal on paper differ in their last bits, as 1 - 0.95 does.
+const EXACT: f64 = 1e-9;
+
+/// Whether a ratio, a rate or what is left of a budget is below a limit: the objective says "at least".
+pub fn below(value: f64, limit: f64) -> bool {
+    value < limit - EXACT
+}
 
 /// How the error budget stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -130,8 +145,8 @@ fn budget(objective: f64, window: Duration, counts: &Counts, last_hour: Option<f
     let exhausted_in = remaining.zip(burning).map(|(left, rate)| left.max(0.0) * window.as_secs_f64() / rate);
     let state = match (remaining, last_hour) {
         (None, _) => BudgetState::NoData,
-        // Nothing left is not yet overspent: the objective says "at least". The tolerance is for 1 - 0.95.
-        (Some(left), _) if left < -1e-9 => BudgetState::Exhausted,
+        // Nothing left is not yet overspent.
+        (Some(left), _) if below(left, 0.0) => BudgetState::Exhausted,
         (_, Some(rate)) if rate > 1.0 => BudgetState::Burning,
         _ => BudgetState::Ok,
     };
@@ -155,6 +170,15 @@ mod tests {
 
     fn counts(good: u64, bad: u64) -> Counts {
         [(Outcome::Hit, good), (Outcome::Miss, bad)].into_iter().collect()
+    }
+
+    #[test]
+    fn a_window_is_as_long_as_its_name_says() {
+        for window in WINDOWS {
+            assert_eq!(humantime::parse_duration(window.name).unwrap(), window.length);
+        }
+        assert!(WINDOWS.map(|window| window.length).is_sorted());
+        assert_eq!(LONGEST, MONTH);
     }
 
     #[test]
@@ -196,7 +220,7 @@ mod tests {
         fn remaining_and_ratio_say_the_same(good in 0u64..10_000, bad in 0u64..10_000, objective in 0.5f64..0.999) {
             prop_assume!(good + bad > 0);
             let report = report(objective, MONTH, |_| counts(good, bad));
-            let ratio = report.windows[6].hit_ratio.unwrap();
+            let ratio = report.windows[7].hit_ratio.unwrap();
             let remaining = report.budget.remaining.unwrap();
             // remaining = (ratio - objective) / (1 - objective)
             prop_assert!((remaining - (ratio - objective) / (1.0 - objective)).abs() < 1e-6);

@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::counts::Counts;
+use super::counts::{Counts, MinuteCounts};
+use super::report::LONGEST;
 use crate::model::Timestamp;
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// Counts by time, kept for a while.
 #[derive(Debug, Clone)]
@@ -24,6 +27,14 @@ impl Series {
     pub fn new(width: Duration, keep: Duration) -> Self {
         let ns = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX).max(1);
         Self { width: ns(width), keep: ns(keep), buckets: VecDeque::new(), before: Counts::default() }
+    }
+
+    /// Buckets of a minute with these requests, kept for as long as any window looks back.
+    pub fn of_minutes(minutes: impl IntoIterator<Item = MinuteCounts>) -> Self {
+        // A window has the minutes at both of its ends.
+        let mut series = Self::new(MINUTE, LONGEST + 2 * MINUTE);
+        minutes.into_iter().for_each(|(minute, counts)| series.add(Timestamp::from_minute(minute), &counts));
+        series
     }
 
     /// The number of the bucket that `at` falls into.

@@ -16,7 +16,7 @@ use super::generations::{Generation, Generations, Slots};
 use super::layout::{
     BLOCKS, GENERATIONS, LOCKS, PathIdentity, QUARANTINE, TMP, block_path, entity_directories, identity_of, view_path,
 };
-use super::locks::{Locks, StripeGuard};
+use super::locks::{Locks, RebuildGuard, StripeGuard};
 use super::staging::{Staging, sweep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
@@ -140,6 +140,15 @@ impl CacheDir {
     /// Whether any process computes for the block's entity.
     pub fn is_computing(&self, id: &BlockId) -> bool {
         self.locks.is_computing(compute_stripe(id))
+    }
+
+    /// Waits until nobody else rebuilds the manifest, at most `timeout`; `None` after it.
+    ///
+    /// # Errors
+    /// `Unavailable` where the lock file cannot be used.
+    pub fn lock_rebuild(&self, timeout: Duration) -> Result<Option<RebuildGuard>> {
+        self.locking(|| self.locks.rebuild(timeout))
+            .map_err(|error| unavailable("lock a file in", &self.root.join(LOCKS), error))
     }
 
     /// The counters that cover an entity of a view.

@@ -1,4 +1,4 @@
-//! Locks between processes: `flock` on one file per stripe of entities.
+//! Locks between processes: `flock` on one file per stripe of entities, and on one for rebuilding the manifest.
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -28,6 +28,13 @@ pub struct Locks {
     held: Mutex<HashMap<u64, (File, usize)>>,
 }
 
+/// Nobody else rebuilds the manifest until this is dropped, or its process ends however that is.
+#[derive(Debug)]
+pub struct RebuildGuard {
+    /// Closing it is the release.
+    _file: File,
+}
+
 /// Holds a stripe until it is dropped.
 pub struct StripeGuard<'a> {
     locks: &'a Locks,
@@ -50,20 +57,15 @@ impl Locks {
     /// Threads of this process share it: among them the flights keep order. `None` after the timeout.
     pub fn compute(&self, hash: u64, timeout: Duration) -> io::Result<Option<StripeGuard<'_>>> {
         let stripe = hash % STRIPES;
-        let deadline = Instant::now() + timeout;
-        let mut pause = Duration::from_micros(200);
-        loop {
-            if self.try_compute(stripe)? {
-                return Ok(Some(StripeGuard { locks: self, stripe, exclusive: None }));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Ok(None);
-            }
-            // Polled, because flock has no timeout; the pause stays far below what a compute takes.
-            std::thread::sleep(pause.min(left));
-            pause = (pause * 2).min(Duration::from_millis(10));
-        }
+        let taken = wait(timeout, || self.try_compute(stripe))?;
+        Ok(taken.then(|| StripeGuard { locks: self, stripe, exclusive: None }))
+    }
+
+    /// Waits until nobody else rebuilds the manifest, at most `timeout`; `None` after it.
+    pub fn rebuild(&self, timeout: Duration) -> io::Result<Option<RebuildGuard>> {
+        let file = open_private(&self.dir.join("rebuild"))?;
+        let taken = wait(timeout, || try_lock(&file))?;
+        Ok(taken.then_some(RebuildGuard { _file: file }))
     }
 
     fn try_compute(&self, stripe: u64) -> io::Result<bool> {
@@ -73,14 +75,11 @@ impl Locks {
             return Ok(true);
         }
         let file = open_private(&self.file(Purpose::Compute, stripe))?;
-        match file.try_lock() {
-            Ok(()) => {
-                held.insert(stripe, (file, 1));
-                Ok(true)
-            }
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Error(error)) => Err(error),
+        let taken = try_lock(&file)?;
+        if taken {
+            held.insert(stripe, (file, 1));
         }
+        Ok(taken)
     }
 
     /// Takes a stripe for publishing. Held for microseconds, so this waits without a limit.
@@ -107,6 +106,32 @@ impl Locks {
             Purpose::Publish => 'p',
         };
         self.dir.join(format!("{letter}{stripe:03x}"))
+    }
+}
+
+fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Tries until it succeeds, at most for `timeout`; whether it did.
+fn wait(timeout: Duration, mut take: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
+    let deadline = Instant::now() + timeout;
+    let mut pause = Duration::from_micros(200);
+    loop {
+        if take()? {
+            return Ok(true);
+        }
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        // Polled, because flock has no timeout; the pause stays far below what a compute takes.
+        std::thread::sleep(pause.min(left));
+        pause = (pause * 2).min(Duration::from_millis(10));
     }
 }
 

@@ -12,4 +12,4 @@ pub use directory::CacheDir;
 pub use files::{FoundFile, Publish};
 pub use generations::{Generation, Slots};
 pub use layout::{PathIdentity, block_path, identity_of};
-pub use locks::StripeGuard;
+pub use locks::{RebuildGuard, StripeGuard};

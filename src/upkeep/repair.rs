@@ -1,5 +1,7 @@
 //! Making a cache whole: damaged blocks out of the way, the manifest true.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde::Serialize;
 
@@ -75,18 +77,25 @@ pub fn repair(
     Ok(report)
 }
 
-/// Makes the manifest from the block files, without touching them.
+/// Makes the manifest from the block files, without touching them, where it needs that and nobody else is at it.
+///
+/// `None` where it does not, or where another process went on with it for longer than `patience`.
 ///
 /// # Errors
 /// As [`repair`].
-pub fn rebuild(dir: &CacheDir, manifest: &Manifest, now: Timestamp) -> Result<Rebuilt> {
+pub fn rebuild(dir: &CacheDir, manifest: &Manifest, now: Timestamp, patience: Duration) -> Result<Option<Rebuilt>> {
+    let Some(_lock) = dir.lock_rebuild(patience)? else { return Ok(None) };
+    // Asked under the lock: whoever held it may have done it.
+    if !manifest.read(|query| Ok(query.report().needs_rebuild))? {
+        return Ok(None);
+    }
     let mut sound = Vec::new();
     dir.files(|file| {
         if let Scanned::Sound(meta) = scan(dir, &file.path) {
             sound.push((BlockRow::new(&meta, &file.path, file.bytes), file));
         }
     })?;
-    replace(dir, manifest, now, sound)
+    replace(dir, manifest, now, sound).map(Some)
 }
 
 fn replace(

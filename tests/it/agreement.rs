@@ -1,13 +1,19 @@
 //! Whoever is asked for the hit ratio says the same: the gauge, the engine, the program, the server and Prometheus.
 
 use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
 
+use larder::FeatureStore;
 use larder::clock::{Clock, SystemClock};
+use larder::metrics::PrometheusRecorder;
+use larder::server::{Options, Server};
 use serde_json::Value;
 
+use crate::desk::{minutes, quiet, range, symbol, view};
 use crate::gameday::http;
 use crate::gameday::service::{Load, Orders, Service, warm};
-use crate::gameday::stack::{PATIENCE, Pace, Programs, Stack, free_address, until};
+use crate::gameday::stack::{PATIENCE, Pace, Programs, SCRAPED, Stack, free_address, until};
 
 /// How much they may differ.
 const TOLERANCE: f64 = 0.005;
@@ -40,7 +46,8 @@ fn gauge_engine_program_server_and_prometheus_agree_across_idle_time_and_a_resta
     // One of ten misses before the restart, one of four after it.
     let load = Load { rate: 100, hot: 40, new_every: 10, ..Load::default() };
     warm(&cache, &load);
-    let settings = vec![("LARDER_MANIFEST__FOLD_INTERVAL".to_owned(), "500ms".to_owned())];
+    let settings = [SCRAPED, ("LARDER_MANIFEST__FOLD_INTERVAL", "500ms")];
+    let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let orders =
         Orders { cache: cache.clone(), load, serve: Some(address), settings, faults: dir.path().join("faults") };
     let stack = Stack::start(&programs, address, Pace::Real);
@@ -80,4 +87,38 @@ fn gauge_engine_program_server_and_prometheus_agree_across_idle_time_and_a_resta
         assert!((ratio - engine).abs() <= TOLERANCE, "{who} says {ratio}, the engine {engine}: {said:?}");
         assert!((0.82..0.86).contains(&ratio), "{who} says {ratio}");
     }
+}
+
+#[test]
+fn prometheus_counts_the_first_requests_of_a_new_view_however_late_it_comes() {
+    let Some(programs) = Programs::find() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    // So long that Prometheus has started and scraped by then, although somebody else was first.
+    let recorder = Arc::new(PrometheusRecorder::scraped_every(Duration::from_secs(15)));
+    let store = FeatureStore::builder(dir.path().join("cache"))
+        .settings(quiet())
+        .recorder(Arc::clone(&recorder))
+        .open()
+        .unwrap();
+    let address = free_address();
+    let _server = Server::start(&store, Options { listen: address, ..Options::default() }).unwrap();
+    for at in 0..50 {
+        let day = range("2024-03-01", "2024-03-02");
+        store.get_or_compute(&view(), &symbol(&format!("S{at}")), day, minutes).unwrap();
+    }
+    http::get(address, "/metrics").unwrap();
+    let stack = Stack::start(&programs, address, Pace::Real);
+    until("the counts", PATIENCE, || match stack.value("sum(featurestore_requests_total)") {
+        Some(50.0) => Ok(()),
+        other => Err(format!("{other:?} of 50")),
+    });
+    // Prometheus reckons what it did not see at the edges of the window, which is less than a scrape of 60 s.
+    until("their increase", PATIENCE, || {
+        let counted = stack.value("sum(increase(featurestore_requests_total{outcome=\"miss\"}[1m]))");
+        if counted.is_some_and(|counted| (49.0..53.0).contains(&counted)) {
+            Ok(())
+        } else {
+            Err(format!("{counted:?}"))
+        }
+    });
 }

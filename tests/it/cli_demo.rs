@@ -188,7 +188,7 @@ impl Larder {
 
 /// Real bars and TA-Lib's output over them lie beside the project, where there are any.
 fn shared(file: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared").join(file);
+    let path = crate::checkout::path("../shared").join(file);
     if !path.exists() {
         println!("skipped: {} is not there", path.display());
         return None;

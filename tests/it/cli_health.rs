@@ -2,12 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use larder::clock::{Clock, SystemClock};
-use larder::inspect::{ALERTS, BlocksRequest, blocks};
+use larder::inspect::{ALERTS, Alert, BlocksRequest, blocks};
 use larder::manifest::{Journal, Manifest, Record};
 use larder::{Outcome, Timestamp, ViewName};
 use serde_json::Value;
@@ -89,7 +88,7 @@ fn tell(larder: &Larder, records: &[Record]) {
 }
 
 fn minutes_ago(ago: i64) -> i64 {
-    SystemClock.now_ns() / 60_000_000_000 - ago
+    Timestamp::from_ns(SystemClock.now_ns()).minute() - ago
 }
 
 fn requests(ago: i64, outcome: Outcome, count: u64) -> Record {
@@ -97,12 +96,13 @@ fn requests(ago: i64, outcome: Outcome, count: u64) -> Record {
     Record::Requests { minute: minutes_ago(ago), view, outcome, count }
 }
 
-/// A version of the demo's view whose values are valid for so many seconds.
-fn seen(ttl: &str) -> Record {
+/// The demo's view as if its values were valid for so many seconds.
+fn seen(larder: &Larder, ttl: &str) -> Record {
+    let current = manifest(larder).read(|query| query.current_views()).unwrap().remove(0);
     Record::ViewSeen {
         at: Timestamp::from_ns(SystemClock.now_ns()),
-        view: ViewName::new("technical_features").unwrap(),
-        fingerprint: "ce20d9dfd7046a750a2891dbead1269d".parse().unwrap(),
+        view: current.view,
+        fingerprint: current.fingerprint,
         definition: format!("{{\"ttl_seconds\":{ttl}}}"),
     }
 }
@@ -110,7 +110,7 @@ fn seen(ttl: &str) -> Record {
 /// A demo beside which enough requests hit, and whose bars of 2024 are not too old.
 fn in_use() -> Larder {
     let larder = Larder::with_demo();
-    tell(&larder, &[requests(0, Outcome::Hit, 1000), seen("1e9")]);
+    tell(&larder, &[requests(0, Outcome::Hit, 1000), seen(&larder, "1e9")]);
     larder
 }
 
@@ -162,6 +162,11 @@ fn a_low_hit_ratio_warns_and_names_the_command_that_explains_it() {
     assert!(typed.contains(" --cache-dir /"), "{typed}");
     let (explained, status) = report(&larder, typed.strip_prefix("larder ").unwrap());
     assert_eq!((&explained["alert"], status), (&"FeatureStoreHitRatioLow".into(), 0), "{typed}");
+    assert_eq!(
+        (&explained["checks"][0]["level"], explained["checks"][0].get("fix")),
+        (&"warn".into(), None),
+        "in a circle"
+    );
 }
 
 #[test]
@@ -239,7 +244,7 @@ fn a_flipped_byte_is_found_by_the_weekly_list_with_the_command_that_mends_it() {
 fn a_view_in_use_whose_values_are_too_old_is_stale() {
     let larder = in_use();
     assert_eq!(found(&report(&larder, "doctor").0), []);
-    tell(&larder, &[seen("86400")]);
+    tell(&larder, &[seen(&larder, "86400")]);
     let (checks, _) = report(&larder, "doctor");
     assert_eq!(found(&checks), named("Stale views", "warn"));
     let (explained, _) = report(&larder, "explain FeatureStoreViewStale");
@@ -294,7 +299,7 @@ fn an_invalidation_is_told_from_first_requests_with_its_cause() {
         .collect();
     assert!(changes.contains(&"invalidated 5 blocks: command line"), "{changes:?}");
     assert!(changes.iter().any(|what| what.starts_with("new view, version ")), "{changes:?}");
-    assert_eq!(explained["runbook"], "docs/runbook.md#featurestorehitratiolow");
+    assert_eq!(explained["runbook"], Alert::find("HitRatioLow").unwrap().runbook());
 }
 
 #[test]
@@ -360,7 +365,7 @@ fn without_a_name_every_alert_is_listed() {
 
 /// Names and severities, as the rules file has them. An alert may have several rules.
 fn rules() -> BTreeSet<(String, String)> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("alerts/alerts.yml");
+    let path = crate::checkout::path("alerts/alerts.yml");
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut rules = BTreeSet::new();
     let mut name = None;
@@ -385,7 +390,7 @@ fn explain_knows_the_alerts_that_the_rules_define() {
 fn systemd_understands_the_units() {
     let Some(analyze) = tool("systemd-analyze") else { return };
     let dir = tempfile::tempdir().unwrap();
-    let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/systemd");
+    let units = crate::checkout::path("config/systemd");
     let mut copies = Vec::new();
     for entry in std::fs::read_dir(units).unwrap() {
         let unit = entry.unwrap().path();

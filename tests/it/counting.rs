@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use larder::metrics::PrometheusRecorder;
 use larder::slo::BudgetState;
-use larder::{FeatureStore, Gap, Outcome};
+use larder::{FeatureStore, Gap, Outcome, Timestamp};
 
 use crate::desk::{Desk, minutes, range, symbol, view};
 
 #[test]
 fn gauge_engine_counters_and_manifest_say_the_same() {
     let desk = Desk::new();
-    let recorder = Arc::new(PrometheusRecorder::new());
+    let recorder = Arc::new(PrometheusRecorder::scraped_every(Duration::ZERO));
     let store = FeatureStore::builder(desk.dir.path().join("cache"))
         .settings(desk.settings.clone())
         .clock(Arc::clone(&desk.clock))
@@ -42,7 +42,7 @@ fn gauge_engine_counters_and_manifest_say_the_same() {
     store.flush();
     let outcomes = store
         .manifest()
-        .read(|query| query.outcomes(larder::Timestamp::MIN.saturating_add(Duration::from_secs(1))))
+        .read(|query| query.outcomes(Timestamp::MIN.saturating_add(Duration::from_secs(1)), Timestamp::MAX))
         .unwrap();
     let count = |outcome| outcomes.iter().filter(|row| row.outcome == outcome).map(|row| row.count).sum::<u64>();
     assert_eq!((count(Outcome::Hit), count(Outcome::Miss), count(Outcome::Error)), (30, 10, 1));
@@ -84,7 +84,7 @@ fn misses_are_remembered_with_entity_and_reason() {
     store.get_or_compute(&view, &symbol("EURUSD"), range("2024-03-01", "2024-03-04"), minutes).unwrap();
     store.get_or_compute(&view, &symbol("USDJPY"), range("2024-03-01", "2024-03-02"), minutes).unwrap();
     store.flush();
-    let misses = store.manifest().read(|query| query.top_misses(larder::Timestamp::from_secs(0), 10)).unwrap();
+    let misses = store.manifest().read(|query| query.top_misses(Timestamp::from_secs(0), 10)).unwrap();
     let seen: Vec<_> =
         misses.iter().map(|miss| (miss.entity.to_string(), miss.reason.to_string(), miss.count)).collect();
     assert_eq!(seen, [("symbol=EURUSD".into(), "absent".into(), 3), ("symbol=USDJPY".into(), "absent".into(), 1)]);
@@ -104,9 +104,53 @@ fn a_store_that_keeps_house_folds_by_itself() {
         .metrics_text()
         .unwrap()
         .lines()
-        .any(|line| line.starts_with("featurestore_last_fold_timestamp_seconds 17"))
+        .any(|line| line.starts_with("featurestore_last_fold_duration_seconds "))
     {
         assert!(std::time::Instant::now() < deadline, "nothing was folded");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+#[test]
+fn who_never_folds_does_not_say_when_it_last_did() {
+    let mut desk = Desk::new();
+    let folding = |desk: &Desk| {
+        let text = desk.open().metrics_text().unwrap();
+        let told = ["featurestore_last_fold_timestamp_seconds ", "featurestore_journal_unfolded_bytes "];
+        told.into_iter().filter(|name| text.lines().any(|line| line.starts_with(name))).count()
+    };
+    assert_eq!(folding(&desk), 0, "others fold, and an alert would take this process for one that lags");
+    desk.settings.manifest.fold_interval = Duration::from_secs(3600);
+    assert_eq!(folding(&desk), 2);
+}
+
+#[test]
+fn a_view_that_was_served_before_is_there_at_zero_before_its_first_request() {
+    let desk = Desk::new();
+    let day = range("2024-03-01", "2024-03-02");
+    assert!(desk.open().get(&view(), &symbol("EURUSD"), day).unwrap().is_none());
+    let store = desk.open();
+    let misses = "featurestore_requests_total{outcome=\"miss\",view=\"prices\"} 0";
+    assert!(!store.metrics_text().unwrap().contains(misses));
+    // Reads the history, as the store does by itself some seconds later.
+    store.slo();
+    assert!(store.metrics_text().unwrap().contains(misses));
+}
+
+#[test]
+fn the_requests_of_a_store_that_is_gone_stay_counted_by_the_recorder_that_others_share() {
+    let desk = Desk::new();
+    let recorder = Arc::new(PrometheusRecorder::scraped_every(Duration::ZERO));
+    let open = |name: &str| {
+        let builder = FeatureStore::builder(desk.dir.path().join(name)).settings(desk.settings.clone());
+        builder.clock(Arc::clone(&desk.clock)).recorder(Arc::clone(&recorder)).open().unwrap()
+    };
+    let (one, other) = (open("one"), open("other"));
+    let ask = |store: &FeatureStore| {
+        store.get_or_compute(&view(), &symbol("EURUSD"), range("2024-03-01", "2024-03-02"), minutes).unwrap();
+    };
+    [&one, &other].into_iter().for_each(ask);
+    let misses = "featurestore_requests_total{outcome=\"miss\",view=\"prices\"} 2";
+    drop(one);
+    assert!(other.metrics_text().unwrap().contains(misses), "{}", other.metrics_text().unwrap());
 }

@@ -1,12 +1,12 @@
 //! The Grafana dashboard: sound by itself, and asking only for what exists.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use larder::metrics::{Kind, catalogue};
 use serde_json::{Value, json};
 
+use crate::checkout;
 use crate::tools::tool;
 
 /// Queries to which a healthy service may have no answer, and why. All others have one wherever there is traffic.
@@ -73,12 +73,8 @@ fn filled(expr: &str, rate_interval: &str) -> String {
     filled
 }
 
-fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
 fn read(path: &str) -> String {
-    std::fs::read_to_string(root(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    std::fs::read_to_string(checkout::path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 fn source() -> String {
@@ -268,7 +264,7 @@ fn groupings_and_legends_name_labels_that_exist() {
 fn every_metric_is_shown_alerted_on_or_explained() {
     let mut used: BTreeSet<_> = queries().iter().flat_map(|(_, expr)| metrics(&unquoted(expr))).collect();
     for (folder, ending) in [("alerts", "yml"), ("docs", "md")] {
-        for entry in std::fs::read_dir(root(folder)).into_iter().flatten() {
+        for entry in std::fs::read_dir(checkout::path(folder)).into_iter().flatten() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == ending) {
                 used.extend(metrics(&std::fs::read_to_string(path).unwrap()));

@@ -35,11 +35,12 @@ pub fn view() -> FeatureView {
         .unwrap()
 }
 
-/// Settings under which nothing happens by itself.
+/// Settings under which nothing happens by itself, and everything at once.
 pub fn quiet() -> Settings {
     let mut settings = Settings::default();
     settings.manifest.fold_interval = Duration::ZERO;
     settings.disk.reserve_gb = 0.0;
+    settings.metrics.scrape_interval = Duration::ZERO;
     settings.compute.wait_timeout = Duration::from_secs(20);
     settings
 }

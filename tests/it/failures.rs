@@ -146,3 +146,52 @@ fn the_back_off_begins_when_the_compute_has_failed_however_long_that_took() {
 fn desk_time() -> i64 {
     time(crate::desk::NOW).as_ns()
 }
+
+/// What is logged by this thread meanwhile.
+#[cfg(feature = "cli")]
+fn logged(work: impl FnOnce()) -> String {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let text = log.0.lock().unwrap().clone();
+    String::from_utf8(text).unwrap()
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn what_fails_with_every_request_is_logged_once_for_each_view() {
+    let mut desk = Desk::new();
+    desk.settings.compute.error_backoff = Duration::ZERO;
+    let store = desk.open();
+    let other = FeatureView::builder("other").entity("symbol").feature("value", DataType::Float64);
+    let views = [view(), other.build().unwrap()];
+    let log = logged(|| {
+        for at in 0..20 {
+            let ask = |view| {
+                store.get_or_compute(view, &symbol(&format!("S{at}")), range("2024-03-01", "2024-03-02"), |_: &Gap| {
+                    Err("down")
+                })
+            };
+            views.iter().for_each(|view| assert!(ask(view).is_err()));
+        }
+    });
+    assert_eq!(log.matches("get_or_compute: compute failed").count(), 2, "{log}");
+    assert!(log.contains("view=\"prices\"") && log.contains("view=\"other\""), "{log}");
+}

@@ -6,7 +6,11 @@ use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::DataType;
-use larder::{FeatureView, FeatureViewBuilder, Gap, Outcome};
+use larder::clock::Clock;
+use larder::inspect::StatusFacts;
+use larder::inspect::health::HealthFacts;
+use larder::store::{CacheDir, Publish};
+use larder::{FeatureView, FeatureViewBuilder, Gap, Outcome, Timestamp};
 
 use crate::desk::{Desk, checked_rows, minutes, range, symbol};
 
@@ -125,4 +129,39 @@ fn an_expired_tail_that_ends_too_early_is_no_fallback() {
     desk.clock.advance(Duration::from_secs(2));
     let known = store.get_or_compute(&view, &eurusd, range("2024-03-15", "2024-03-15T11:00:00Z"), down).unwrap();
     assert_eq!((known.outcome(), checked_rows(&known, &eurusd)), (Outcome::Fallback, 660));
+}
+
+#[test]
+fn a_version_that_lags_behind_the_one_before_it_is_what_gauge_page_and_checks_see() {
+    let mut desk = Desk::new();
+    desk.settings.manifest.fold_interval = Duration::from_millis(50);
+    let store = desk.open();
+    let version = |name: &str| FeatureView::builder("prices").entity("symbol").version(name);
+    let ask = |name: &str, day: &str, next: &str| {
+        let view = version(name).feature("value", DataType::Float64).build().unwrap();
+        store.get_or_compute(&view, &symbol("EURUSD"), range(day, next), minutes).unwrap();
+    };
+    ask("old", "2024-03-14", "2024-03-15");
+    desk.clock.advance(Duration::from_secs(1));
+    ask("new", "2024-03-01", "2024-03-02");
+    store.flush();
+    let newest: Timestamp = "2024-03-01T23:59:00Z".parse().unwrap();
+    let cache = CacheDir::open(&desk.dir.path().join("cache"), Publish::Fast, "freshness").unwrap();
+    let now = Timestamp::from_ns(desk.clock.now_ns());
+    let page = StatusFacts::gather(&cache, store.manifest(), &desk.settings, now).unwrap();
+    assert_eq!(page.views[0].newest, Some(newest));
+    let health = HealthFacts::gather(&cache, store.manifest(), &desk.settings, now);
+    assert_eq!(health.known.unwrap().views[0].newest, Some(newest));
+    let gauge = || {
+        let text = store.metrics_text().unwrap();
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix("featurestore_newest_event_timestamp_seconds{view=\"prices\"} "));
+        value.map(|value| value.parse::<f64>().unwrap())
+    };
+    let patience = Instant::now();
+    while gauge() != Some(newest.as_ns() as f64 / 1e9) {
+        assert!(patience.elapsed() < Duration::from_secs(20), "{:?}", gauge());
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

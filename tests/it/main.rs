@@ -19,6 +19,8 @@ mod asynchronous;
 mod bad_luck;
 #[cfg(feature = "server")]
 mod browser;
+#[path = "../../src/checkout.rs"]
+mod checkout;
 mod cleaning;
 #[cfg(feature = "cli")]
 mod cli;

@@ -1,10 +1,11 @@
 //! `docs/metrics.md` is the catalogue.
 
 use std::fmt::Write;
-use std::path::Path;
 
 use larder::metrics::catalogue::{ALL, PROCESS};
 use larder::metrics::{DURATION_BOUNDS_NS, Kind, Metric};
+
+use crate::checkout;
 
 fn row(metric: &Metric) -> String {
     let kind = match metric.kind {
@@ -26,8 +27,9 @@ fn row(metric: &Metric) -> String {
 fn page() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
-         Series whose labels are known are there at 0 from the beginning, those of a view from its first request on. The\n\
-         first 50 views have labels of their own, the others share `other`. No symbol is ever a label.\n\n\
+         Series whose labels are known are there at 0 from the beginning, those of a view from its first sight on. The\n\
+         first 50 views have labels of their own, the others share `other`. No symbol is ever a label. A process with\n\
+         `manifest.fold_interval` = 0 s exports nothing about folding, which others do.\n\n\
          | metric | kind, unit | labels | |\n|---|---|---|---|\n",
     );
     ALL.iter().for_each(|metric| writeln!(page, "{}", row(metric)).unwrap());
@@ -40,7 +42,7 @@ fn page() -> String {
 
 #[test]
 fn the_page_of_metrics_is_the_catalogue() {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let file = checkout::path("docs/metrics.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(&file, page()).unwrap();
     }

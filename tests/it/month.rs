@@ -33,7 +33,7 @@ const VIEWS: [(&str, i64, i64); 6] = [
 /// Writes the journal of a cache directory. The incident began so many minutes before `now`.
 pub fn write(cache_dir: &Path, now: Timestamp, incident: i64) {
     let journal = Journal::create(cache_dir).unwrap();
-    let this_minute = now.as_ns().div_euclid(60_000_000_000);
+    let this_minute = now.minute();
     for day in (0..30).rev() {
         let mut records = Vec::new();
         // The last days in more detail.

@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use larder::clock::ManualClock;
-use larder::inspect::StatusFacts;
 use larder::inspect::health::Level;
+use larder::inspect::{SilentFacts, StatusFacts};
 use larder::manifest::Manifest;
-use larder::server::page::{CONTENT_SECURITY_POLICY, render};
+use larder::server::page::{CONTENT_SECURITY_POLICY, render, render_silent};
 use larder::store::{CacheDir, Publish};
-use larder::{Settings, Timestamp};
+use larder::{Error, ErrorKind, Settings, Timestamp};
 use serde_json::json;
 
 use crate::browser::Browser;
@@ -180,6 +180,18 @@ fn an_empty_cache_has_a_page() {
     let facts = read(desk::time("2026-11-21T03:12:45Z"), |_| ());
     assert!(facts.views.is_empty() && facts.burn_down.is_empty());
     check_page(&serve(render(&facts, "/")), "empty");
+}
+
+#[test]
+fn a_manifest_that_is_held_has_a_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = CacheDir::open(dir.path(), Publish::Fast, "page").unwrap();
+    let why = "manifest /var/cache/larder/manifest.duckdb is open in another program: close it there, or retry: \
+               Conflicting lock is held in /usr/bin/duckdb (PID 4711)";
+    let held = Error::new(ErrorKind::Busy, why);
+    let facts = SilentFacts::gather(held, &cache, &Settings::default(), desk::time("2026-11-21T03:12:45Z"));
+    assert!(facts.checks.len() > 4, "{:?}", facts.checks);
+    check_page(&serve(render_silent(&facts, "/")), "held");
 }
 
 #[test]

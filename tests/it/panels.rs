@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::dashboard::{MAY_BE_EMPTY, queries_over};
 use crate::gameday::http;
 use crate::gameday::service::{Load, Orders, Service, warm};
-use crate::gameday::stack::{PATIENCE, Pace, Programs, Stack, free_address, until};
+use crate::gameday::stack::{PATIENCE, Pace, Programs, SCRAPED, Stack, free_address, until};
 
 /// So much has to have been scraped before the panels are looked at.
 const SECONDS: f64 = 20.0;
@@ -30,7 +30,7 @@ fn every_query_of_the_dashboard_has_finite_answers_from_a_living_service() {
     let (cache, address) = (dir.path().join("cache"), free_address());
     let load = Load { rate: 60, hot: 40, new_every: 30, live_every: 7, ..Load::default() };
     warm(&cache, &load);
-    let settings = [("LARDER_MANIFEST__FOLD_INTERVAL", "200ms"), ("LARDER_MEMORY__MAX_MB", "1")];
+    let settings = [SCRAPED, ("LARDER_MANIFEST__FOLD_INTERVAL", "200ms"), ("LARDER_MEMORY__MAX_MB", "1")];
     let settings = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let faults = dir.path().join("faults");
     let stack = Stack::start(&programs, address, Pace::Hurry);

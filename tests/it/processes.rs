@@ -9,7 +9,7 @@ use std::time::Duration;
 use larder::clock::{Clock, SystemClock};
 use larder::manifest::Manifest;
 use larder::store::{CacheDir, Publish};
-use larder::upkeep::{FindingKind, Silent, repair, verify};
+use larder::upkeep::{FindingKind, Silent, rebuild, repair, verify};
 use larder::{FeatureStore, Timestamp};
 
 use crate::desk::{checked_rows, minutes, quiet, range, symbol, view};
@@ -85,6 +85,7 @@ fn worker() {
     match role.as_str() {
         "ask" => ask(&cache, say),
         "churn" => churn(&cache),
+        "rebuild" => rebuild_for_ever(&cache, say),
         other => panic!("no role {other}"),
     }
 }
@@ -111,6 +112,14 @@ fn ask(cache: &Path, say: impl Fn(&str)) {
         assert_eq!(checked_rows(&answer, &symbol("EURUSD")), 1439);
         say(&format!("{computed} {}", answer.outcome()));
     }
+}
+
+/// Begins to rebuild the manifest and gets no further, until it is killed.
+fn rebuild_for_ever(cache: &Path, say: impl Fn(&str)) {
+    let dir = CacheDir::open(cache, Publish::Fast, "rebuild").unwrap();
+    let _lock = dir.lock_rebuild(Duration::ZERO).unwrap().unwrap();
+    say("at it");
+    std::thread::park();
 }
 
 /// Publishes, folds, invalidates and cleans as fast as it can, until it is killed.
@@ -221,5 +230,75 @@ fn processes_that_begin_one_cache_together_all_open_it() {
                 });
             }
         });
+    }
+}
+
+/// A cache of ten blocks whose manifest was lost.
+fn without_manifest(cache: &Path) {
+    let store = open(cache, Duration::ZERO);
+    store.get_or_compute(&view(), &symbol("EURUSD"), range("2024-02-01", "2024-02-11"), minutes).unwrap();
+    drop(store);
+    Manifest::new(cache, Arc::new(SystemClock)).fold().unwrap();
+    std::fs::remove_file(cache.join("manifest.duckdb")).unwrap();
+}
+
+/// Blocks in the manifest, and whether it has to be rebuilt.
+fn known(manifest: &Manifest) -> (u64, bool) {
+    manifest.read(|query| Ok((query.totals()?.blocks, query.report().needs_rebuild))).unwrap()
+}
+
+#[test]
+fn of_those_who_see_that_the_manifest_is_lost_one_scans_the_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    without_manifest(&cache);
+    let barrier = std::sync::Barrier::new(6);
+    // Each opens the directory for itself, as a process does.
+    let one = |at: usize| {
+        let dir = CacheDir::open(&cache, Publish::Fast, &format!("rebuild-{at}")).unwrap();
+        let manifest = Manifest::new(&cache, Arc::new(SystemClock)).with_patience(Duration::from_secs(600));
+        assert!(manifest.fold().unwrap().needs_rebuild);
+        barrier.wait();
+        let now = Timestamp::from_ns(SystemClock.now_ns());
+        let rebuilt = rebuild(&dir, &manifest, now, Duration::from_secs(600)).unwrap();
+        assert_eq!(known(&manifest), (10, false));
+        assert!(!manifest.fold().unwrap().needs_rebuild, "what it remembers is true again");
+        usize::from(rebuilt.is_some())
+    };
+    let one = &one;
+    let scans: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..6).map(|at| scope.spawn(move || one(at))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(scans, 1);
+}
+
+#[test]
+fn who_dies_while_it_rebuilds_the_manifest_keeps_nobody_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    without_manifest(&cache);
+    let mut worker = Worker::start("rebuild", &cache);
+    assert_eq!(worker.hear(), "at it");
+    let dir = CacheDir::open(&cache, Publish::Fast, "next").unwrap();
+    let manifest = Manifest::new(&cache, Arc::new(SystemClock));
+    let rebuild = || rebuild(&dir, &manifest, Timestamp::from_ns(SystemClock.now_ns()), Duration::ZERO).unwrap();
+    assert_eq!(rebuild(), None, "nobody waits for it");
+    assert_eq!(known(&manifest), (0, true));
+    worker.kill();
+    assert_eq!(rebuild().map(|rebuilt| rebuilt.blocks), Some(10));
+    assert_eq!(known(&manifest), (10, false));
+}
+
+#[test]
+fn services_that_lose_their_manifest_together_all_have_a_whole_one_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = dir.path().join("cache");
+    without_manifest(&cache);
+    let stores: Vec<_> = (0..4).map(|_| open(&cache, Duration::from_millis(20))).collect();
+    let deadline = std::time::Instant::now() + Duration::from_secs(120);
+    while stores.iter().any(|store| known(store.manifest()) != (10, false)) {
+        assert!(std::time::Instant::now() < deadline, "the manifest is not whole");
+        std::thread::sleep(Duration::from_millis(50));
     }
 }

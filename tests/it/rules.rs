@@ -9,19 +9,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use larder::Settings;
+use larder::inspect::limits::{
+    BurnRule, CRITICAL_FOR, CRITICAL_RATIO, FEWEST_REQUESTS, FREE_RESERVES, PAGE, TICKET, UNFOLDED_BYTES, UNFOLDED_FOR,
+};
+use larder::inspect::{Alert, quantity};
 use larder::metrics::{Kind, catalogue};
+use larder::slo::WINDOWS;
 use serde_json::Value;
 
+use crate::checkout;
 use crate::tools::{run, tool};
 
 const RULE_FILES: [&str; 2] = ["recording.yml", "alerts.yml"];
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn alerts_dir() -> PathBuf {
-    root().join("alerts")
+    checkout::path("alerts")
 }
 
 fn read(path: impl AsRef<Path>) -> String {
@@ -154,16 +156,14 @@ fn every_alert_says_what_is_wrong_how_bad_it_is_and_what_to_do() {
             says_value || alert.name() == "FeatureStoreMetricsAbsent",
             "{title}: what is absent has no value, all else has"
         );
-        let section = alert.name().to_lowercase();
-        let runbook = format!("https://github.com/larder-rs/larder/blob/main/docs/runbook.md#{section}");
-        assert_eq!(annotation("runbook_url"), runbook, "{title}");
+        assert_eq!(annotation("runbook_url"), Alert::find(alert.name()).unwrap().runbook(), "{title}");
         assert_eq!(annotation("dashboard_url"), "http://localhost:3000/d/featurestore-slo", "{title}");
     }
 }
 
 #[test]
 fn every_alert_has_a_section_of_the_runbook() {
-    let runbook = read(root().join("docs/runbook.md"));
+    let runbook = read(checkout::path("docs/runbook.md"));
     let headings: BTreeSet<_> =
         runbook.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#').trim()).collect();
     for alert in alerts() {
@@ -220,6 +220,65 @@ fn the_objective_is_the_one_of_the_settings() {
     assert!(told.len() >= 8, "{told:?}");
     assert!(told.iter().all(|objective| *objective == slo.objective), "{told:?}");
     assert_eq!(slo.window.as_secs(), 30 * 86_400, "the rules look back 30 days");
+}
+
+/// The number that an expression ends with.
+fn last_number(alert: &Rule) -> f64 {
+    alert.expr().trim().rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn the_rules_have_the_limits_of_the_checks() {
+    let critical = alert("FeatureStoreHitRatioCritical");
+    assert_eq!(last_number(&critical), CRITICAL_RATIO);
+    assert_eq!(critical.text("for"), format!("{}m", CRITICAL_FOR.as_secs() / 60));
+    let summary = Alert::find(critical.name()).unwrap().summary;
+    assert!(summary.contains(&quantity::percent(CRITICAL_RATIO)), "{summary}");
+
+    let objective = Settings::default().slo.objective;
+    let [day, days] = TICKET;
+    for (title, rule) in [
+        ("FeatureStoreBudgetBurnPage", PAGE),
+        ("FeatureStoreBudgetBurnTicket window=1d", day),
+        ("FeatureStoreBudgetBurnTicket window=3d", days),
+    ] {
+        let BurnRule { long, short, rate } = rule;
+        let burns = [long, short].map(|name| format!("featurestore:miss_ratio_{name} / (1 - {objective}) > {rate}"));
+        let enough = [long, short].map(|name| format!("featurestore:requests_{name} >= {FEWEST_REQUESTS}"));
+        let wanted = [burns, enough].concat().join(" and ");
+        assert_eq!(alert(title).expr().split_whitespace().collect::<Vec<_>>().join(" "), wanted, "{title}");
+        for name in [long, short] {
+            assert!(WINDOWS.iter().any(|window| window.name == name), "{name} is in no report");
+        }
+    }
+    for title in ["FeatureStoreBudgetExhausted", "FeatureStoreRatioDisagrees"] {
+        assert_eq!(last_number(&alert(title)), FEWEST_REQUESTS as f64, "{title}");
+    }
+
+    let free = alert("FeatureStoreDiskNearlyFull cause=free");
+    assert!(free.expr().contains(&format!("< {FREE_RESERVES} * featurestore_disk_reserve_bytes")), "{}", free.expr());
+    assert_eq!(last_number(&alert("FeatureStoreFoldLagging cause=age")), UNFOLDED_FOR.as_secs_f64());
+    assert_eq!(last_number(&alert("FeatureStoreFoldLagging cause=size")), UNFOLDED_BYTES as f64);
+}
+
+#[test]
+fn what_is_recorded_of_a_window_looks_back_as_far() {
+    let mut found = 0;
+    for rule in rules().iter().filter(|rule| !rule.is_alert()) {
+        let name = rule.name();
+        let Some(window) = WINDOWS.iter().find(|window| name.ends_with(&format!("_{}", window.name))) else { continue };
+        let ranges: BTreeSet<_> = rule.expr().split('[').skip(1).map(|rest| rest.split(']').next().unwrap()).collect();
+        assert_eq!(ranges, BTreeSet::from([window.name]), "{name}");
+        found += 1;
+    }
+    assert!(found >= 15, "{found}");
+}
+
+#[test]
+fn prometheus_scrapes_as_often_as_the_settings_say() {
+    let config = documents(alerts_dir().join("prometheus.yml")).remove(0);
+    let said = humantime::parse_duration(config["global"]["scrape_interval"].as_str().unwrap()).unwrap();
+    assert_eq!(said, Settings::default().metrics.scrape_interval);
 }
 
 /// The rules of a pair of files that some texts name, and the records that those need, as JSON, which is YAML too.

@@ -2,9 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use larder::Timestamp;
+use larder::inspect::health::ManifestState;
+use larder::inspect::{RUNBOOK, SilentFacts};
+use larder::server::page::render_silent;
+
 use crate::gameday::http;
 use crate::gameday::service::{Load, Orders, Service, warm};
-use crate::gameday::stack::{PATIENCE, Pace, Process, Programs, Stack, free_address, shipped, until};
+use crate::gameday::stack::{PATIENCE, Pace, Process, Programs, SCRAPED, Stack, free_address, shipped, until};
 use crate::gameday::units::{Machine, Places};
 
 const PARTS: [&str; 6] = ["What it means", "First five minutes", "Causes", "Fix", "Verify", "Escalate"];
@@ -80,6 +85,18 @@ fn alerts() -> BTreeSet<String> {
 }
 
 #[test]
+fn the_page_without_figures_leads_to_sections_that_exist() {
+    let why = String::new;
+    for manifest in [ManifestState::Held(why()), ManifestState::Damaged(why()), ManifestState::Unreadable(why())] {
+        let facts = SilentFacts { version: "", now: Timestamp::from_secs(0), manifest, checks: Vec::new() };
+        let page = render_silent(&facts, "/");
+        let sections: Vec<_> =
+            page.split(&format!("{RUNBOOK}#")).skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
+        assert!(sections.len() == 1 && anchors().contains(sections[0]), "{sections:?}");
+    }
+}
+
+#[test]
 fn every_alert_has_a_section_with_its_six_parts_in_their_order() {
     let page = shipped("docs/runbook.md");
     let sections: Vec<(&str, &str)> = page.split("\n## ").skip(1).filter_map(|text| text.split_once('\n')).collect();
@@ -127,7 +144,7 @@ fn every_command_runs_as_it_is_printed() {
     }
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
-    let settings = [("LARDER_MANIFEST__FOLD_INTERVAL", "500ms"), ("LARDER_DISK__RESERVE_GB", "0.01")];
+    let settings = [SCRAPED, ("LARDER_MANIFEST__FOLD_INTERVAL", "500ms"), ("LARDER_DISK__RESERVE_GB", "0.01")];
     let settings: Vec<_> = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let load = Load { rate: 200, hot: 20, ..Load::default() };
     warm(&cache, &load);

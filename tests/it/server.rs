@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use larder::server::{Options, Server, Token};
 use larder::{FeatureStore, FeatureView, Outcome};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 use crate::cli::Larder;
 use crate::desk::{Desk, minutes, range, symbol, view};
@@ -36,8 +37,12 @@ struct Program {
 }
 
 impl Program {
-    fn start(mut command: Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    fn start(command: Command) -> Self {
+        Self::start_logging(command, Stdio::null())
+    }
+
+    fn start_logging(mut command: Command, log: Stdio) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = Vec::new();
         let mut stdout = child.stdout.take().unwrap();
         let mut byte = [0];
@@ -58,6 +63,53 @@ impl Drop for Program {
 
 fn serve(larder: &Larder) -> Program {
     Program::start(larder.command(["serve", "--listen", "127.0.0.1:0", "--json"]))
+}
+
+fn terminate(child: &Child) {
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::TERM).unwrap();
+}
+
+/// Allows a process so many open files; `None` as many as this one.
+fn allow_files(child: &Child, files: Option<u64>) {
+    let own = getrlimit(Resource::Nofile);
+    let limit = Rlimit { current: files.or(own.current), maximum: own.maximum };
+    prlimit(Pid::from_raw(child.id() as i32), Resource::Nofile, limit).unwrap();
+}
+
+#[test]
+fn without_file_descriptors_the_program_says_so_once_counts_it_and_can_be_stopped() {
+    let larder = Larder::new();
+    larder.demo(&[]);
+    let mut command = larder.command(["serve", "--listen", "127.0.0.1:0", "--json"]);
+    // Nothing else needs a descriptor meanwhile.
+    command.env("LARDER_MANIFEST__FOLD_INTERVAL", "1h").env("LARDER_DISK__AUTO_CLEAN", "false");
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let mut program = Program::start_logging(command, std::fs::File::create(&log).unwrap().into());
+    let turned_away = || {
+        let series = "featurestore_http_rejected_total{reason=\"accept\"}";
+        get(program.address, "/metrics").metric(series).unwrap()
+    };
+    assert_eq!(turned_away(), 0.0);
+    allow_files(&program.child, Some(3));
+    let waiting = TcpStream::connect(program.address).unwrap();
+    let counted_by = Instant::now() + Duration::from_secs(60);
+    let said = || {
+        let text = std::fs::read_to_string(&log).unwrap();
+        text.lines().filter(|line| line.contains("could not be accepted")).count()
+    };
+    while said() == 0 {
+        assert!(Instant::now() < counted_by, "nothing was said");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(500));
+    allow_files(&program.child, None);
+    assert_eq!((turned_away() >= 3.0, said()), (true, 1));
+    drop(waiting);
+    allow_files(&program.child, Some(3));
+    let _waiting = TcpStream::connect(program.address).unwrap();
+    terminate(&program.child);
+    assert_eq!(program.child.wait().unwrap().code(), Some(0));
 }
 
 #[test]
@@ -187,7 +239,7 @@ fn blocks_are_listed_by_view_entity_and_day() {
 fn the_program_counts_the_requests_of_every_process_once() {
     let larder = Larder::new();
     let mut command = larder.command(["serve", "--listen", "127.0.0.1:0", "--json"]);
-    command.env("LARDER_MANIFEST__FOLD_INTERVAL", "100ms");
+    command.env("LARDER_MANIFEST__FOLD_INTERVAL", "100ms").env("LARDER_METRICS__SCRAPE_INTERVAL", "0s");
     let program = Program::start(command);
     larder.demo(&[]);
     let requests = |outcome: &str, metrics: &Answer| {
@@ -346,8 +398,7 @@ fn a_server_that_is_dropped_finishes_what_it_began() {
 fn the_program_stops_when_it_is_told_to() {
     let larder = Larder::new();
     let mut program = serve(&larder);
-    let pid = rustix::process::Pid::from_raw(program.child.id() as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+    terminate(&program.child);
     assert_eq!(program.child.wait().unwrap().code(), Some(0));
 }
 
@@ -355,6 +406,24 @@ fn the_program_stops_when_it_is_told_to() {
 fn percentile(times: &mut [Duration], p: f64) -> Duration {
     times.sort_unstable();
     times[((times.len() - 1) as f64 * p) as usize]
+}
+
+#[test]
+fn while_somebody_has_the_manifest_open_the_page_says_so_and_what_to_do() {
+    let larder = Larder::with_demo();
+    larder.json("stats");
+    let program = serve(&larder);
+    let held = duckdb::Connection::open(larder.cache().join("manifest.duckdb")).unwrap();
+    let page = get(program.address, "/");
+    assert!(page.status == 503 && page.head.contains("content-type: text/html"), "{}", page.head);
+    for part in ["go on being answered", "Another program", "runbook.md#", "open in another program", "Disk free"] {
+        assert!(page.body.contains(part), "{part} in {}", page.body);
+    }
+    let slo = get(program.address, "/slo");
+    assert_eq!((slo.status, &slo.json()["error"]["kind"]), (503, &"busy".into()), "programs are answered as before");
+    drop(held);
+    let page = get(program.address, "/");
+    assert!(page.status == 200 && page.body.contains("Error budget left"), "{page:?}");
 }
 
 #[test]

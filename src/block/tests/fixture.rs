@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use super::{bits, encoded, small};
 use crate::block::{decode, describe};
+use crate::checkout;
 
 fn fixture() -> PathBuf {
-    [env!("CARGO_MANIFEST_DIR"), "tests/fixtures/v1/every_type.parquet"].iter().collect()
+    checkout::path("tests/fixtures/v1/every_type.parquet")
 }
 
 #[test]

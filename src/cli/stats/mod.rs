@@ -48,13 +48,13 @@ struct Answers {
 }
 
 impl Answers {
-    fn ask(query: &Query<'_>, since: Timestamp) -> Result<Self> {
+    fn ask(query: &Query<'_>, since: Timestamp, now: Timestamp) -> Result<Self> {
         Ok(Self {
             totals: query.totals()?,
             summaries: query.view_summaries()?,
             coverage: query.coverage()?,
             versions: query.views()?,
-            outcomes: query.outcomes(since)?,
+            outcomes: query.outcomes(since, now)?,
             // All of them, because those of one view may be rare among those of all.
             misses: query.top_misses(since, u32::MAX)?,
         })
@@ -73,8 +73,8 @@ impl Answers {
 /// `NotFound` for no cache or an unknown view; those of the manifest.
 pub fn run(options: &Options, session: &Session) -> Result<StatsReport, Failure> {
     let cache = Cache::open(session)?;
-    let since = session.now().saturating_sub(options.since);
-    let answers = cache.read(session.now(), |query| Answers::ask(query, since))?;
+    let now = session.now();
+    let answers = cache.read(now, |query| Answers::ask(query, now.saturating_sub(options.since), now))?;
     let mut views = answers.views();
     if let Some(wanted) = &options.view {
         check_view(wanted, &views)?;

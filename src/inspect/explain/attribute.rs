@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use super::cause::Cause;
-use crate::manifest::{FirstSeen, Invalidation, MinuteCount, MinuteMisses, MinuteRemovals, RemovalReason, ViewVersion};
+use crate::manifest::{FirstSeen, Invalidation, MinuteMisses, MinuteRemovals, OutcomeCount, ViewVersion};
 use crate::model::{EntityKey, Outcome, Timestamp, ViewName};
 
 /// How long before a miss what led to it may have happened.
@@ -28,7 +28,7 @@ pub struct Evidence {
     /// Where the window begins.
     pub since: Timestamp,
     /// Requests of the window.
-    pub requests: Vec<MinuteCount>,
+    pub requests: Vec<OutcomeCount>,
     /// Misses of the window and of the day before.
     pub misses: Vec<MinuteMisses>,
     /// Removals of the same time.
@@ -83,11 +83,11 @@ pub fn attribute(evidence: &Evidence) -> BTreeMap<Cause, Spent> {
 /// Failed requests of each view, and the other bad ones.
 fn bad_requests(evidence: &Evidence) -> BTreeMap<&ViewName, (u64, u64)> {
     let mut bad: BTreeMap<&ViewName, (u64, u64)> = BTreeMap::new();
-    for minute in evidence.requests.iter().filter(|minute| !minute.outcome.is_good()) {
-        let (failed, others) = bad.entry(&minute.view).or_default();
-        match minute.outcome {
-            Outcome::Error | Outcome::Fallback => *failed += minute.count,
-            _ => *others += minute.count,
+    for of in evidence.requests.iter().filter(|of| !of.outcome.is_good()) {
+        let (failed, others) = bad.entry(&of.view).or_default();
+        match of.outcome {
+            Outcome::Error | Outcome::Fallback => *failed += of.count,
+            _ => *others += of.count,
         }
     }
     bad
@@ -97,7 +97,7 @@ type Missed = BTreeMap<(Cause, EntityKey), u64>;
 
 /// The blocks that were missed in the window, by view, cause and entity.
 fn missed_blocks(evidence: &Evidence) -> HashMap<ViewName, Missed> {
-    let begin = evidence.since.as_ns().div_euclid(MINUTE_NS);
+    let begin = evidence.since.minute();
     let novelty = Novelty::of(evidence);
     let mut gone = Gone::of(evidence);
     let mut misses: Vec<&MinuteMisses> = evidence.misses.iter().collect();
@@ -123,8 +123,6 @@ fn missed_blocks(evidence: &Evidence) -> HashMap<ViewName, Missed> {
     missed
 }
 
-const MINUTE_NS: i64 = 60_000_000_000;
-
 /// What took blocks away, the latest last, with how many misses it can still explain.
 struct Gone<'a> {
     coming: std::iter::Peekable<std::vec::IntoIter<Removal<'a>>>,
@@ -142,19 +140,14 @@ struct Removal<'a> {
 impl<'a> Gone<'a> {
     fn of(evidence: &'a Evidence) -> Self {
         let invalidated = evidence.invalidations.iter().map(|done| Removal {
-            minute: done.at.as_ns().div_euclid(MINUTE_NS),
+            minute: done.at.minute(),
             place: (&done.view, done.entity.as_ref()),
             cause: Cause::Invalidated(done.cause.clone()),
             left: done.blocks,
         });
-        // An invalidation is told with its cause above; whoever met damage missed for that reason. A block that
-        // was unused for days explains nothing: where ranges move on, an old block goes for every new one.
-        let told = [RemovalReason::Invalidated, RemovalReason::Quarantined, RemovalReason::Expired];
-        let removed = evidence.removals.iter().filter(|row| !told.contains(&row.reason)).map(|row| Removal {
-            minute: row.minute,
-            place: (&row.view, Some(&row.entity)),
-            cause: Cause::Removed(row.reason),
-            left: row.blocks,
+        let removed = evidence.removals.iter().filter_map(|row| {
+            let place = (&row.view, Some(&row.entity));
+            Some(Removal { minute: row.minute, place, cause: Cause::of_removal(row.reason)?, left: row.blocks })
         });
         let mut coming: Vec<_> = invalidated.chain(removed).collect();
         coming.sort_by_key(|removal| removal.minute);
@@ -207,7 +200,7 @@ impl<'a> Novelty<'a> {
     }
 
     fn cause(&self, miss: &MinuteMisses) -> Cause {
-        let end = Timestamp::from_ns((miss.minute + 1).saturating_mul(MINUTE_NS));
+        let end = Timestamp::from_minute(miss.minute.saturating_add(1));
         let recent = |at: &Timestamp| *at <= end && end.since(*at) <= RECENT;
         let seen = self.versions.get(&miss.view).map_or(&[][..], Vec::as_slice);
         let before = seen.iter().filter(|at| **at <= end).count();

@@ -10,8 +10,12 @@ pub enum Cause {
     Failing,
     /// Somebody had invalidated it, for this cause.
     Invalidated(String),
-    /// Cleaning had removed it.
-    Removed(RemovalReason),
+    /// Cleaning had removed it, because the blocks took too much.
+    EvictedSize,
+    /// Cleaning had removed it, because the disk was nearly full.
+    EvictedDisk,
+    /// Cleaning had removed it, as a block of a version that nobody served any more.
+    Orphan,
     /// Its file was damaged.
     Damaged,
     /// Its file could not be read.
@@ -44,14 +48,26 @@ impl Cause {
         }
     }
 
+    /// What a removal explains of a later miss.
+    pub(super) fn of_removal(reason: RemovalReason) -> Option<Self> {
+        match reason {
+            RemovalReason::Size => Some(Self::EvictedSize),
+            RemovalReason::Disk => Some(Self::EvictedDisk),
+            RemovalReason::Orphan => Some(Self::Orphan),
+            // An invalidation is told with its cause; whoever met damage missed for that reason. A block that was
+            // unused for days explains nothing: where ranges move on, an old block goes for every new one.
+            RemovalReason::Invalidated | RemovalReason::Quarantined | RemovalReason::Expired => None,
+        }
+    }
+
     /// Its name in JSON.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Failing => "compute_failing",
             Self::Invalidated(_) => "invalidated",
-            Self::Removed(RemovalReason::Size) => "evicted_size",
-            Self::Removed(RemovalReason::Disk) => "evicted_disk",
-            Self::Removed(_) => "removed_orphan",
+            Self::EvictedSize => "evicted_size",
+            Self::EvictedDisk => "evicted_disk",
+            Self::Orphan => "removed_orphan",
             Self::Damaged => "damaged",
             Self::Unreadable => "unreadable",
             Self::TooOld => "older_than_max_age",
@@ -69,9 +85,9 @@ impl Cause {
         let text = match self {
             Self::Failing => "computing fails",
             Self::Invalidated(cause) => return format!("invalidated: {cause}"),
-            Self::Removed(RemovalReason::Size) => "evicted: the cache was full",
-            Self::Removed(RemovalReason::Disk) => "evicted: the disk was nearly full",
-            Self::Removed(_) => "removed as blocks of an old version",
+            Self::EvictedSize => "evicted: the cache was full",
+            Self::EvictedDisk => "evicted: the disk was nearly full",
+            Self::Orphan => "removed as blocks of an old version",
             Self::Damaged => "damaged files",
             Self::Unreadable => "files that cannot be read",
             Self::TooOld => "older than max_age",
@@ -96,13 +112,13 @@ impl Cause {
                 "invalidate only the entity and the range whose source rows changed (--entity, --start, --end), and once for each correction",
                 Some("invalidate --help"),
             ),
-            Self::Removed(RemovalReason::Size) => {
+            Self::EvictedSize => {
                 ("raise max_cache_size_gb: the blocks in use do not fit; what each view takes", Some("stats"))
             }
-            Self::Removed(RemovalReason::Disk) => {
+            Self::EvictedDisk => {
                 ("make room on the disk, or move the cache to a larger one; how it stands", Some("doctor"))
             }
-            Self::Removed(_) => (
+            Self::Orphan => (
                 "finish the rollout, or raise disk.orphan_after: a version that was taken for old is still asked for; the versions",
                 Some("stats"),
             ),

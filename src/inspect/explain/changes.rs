@@ -81,7 +81,7 @@ fn invalidations(evidence: &Evidence) -> Vec<Change> {
 }
 
 fn removals(evidence: &Evidence) -> Vec<Change> {
-    let begin = evidence.since.as_ns().div_euclid(60_000_000_000);
+    let begin = evidence.since.minute();
     let mut groups: BTreeMap<(&ViewName, RemovalReason), (i64, u64)> = BTreeMap::new();
     let told = |row: &&crate::manifest::MinuteRemovals| row.reason != RemovalReason::Invalidated && row.minute >= begin;
     for row in evidence.removals.iter().filter(told) {
@@ -93,7 +93,7 @@ fn removals(evidence: &Evidence) -> Vec<Change> {
             RemovalReason::Quarantined => "quarantined",
             _ => "removed by cleaning",
         };
-        let at = Timestamp::from_secs(minute.saturating_mul(60));
+        let at = Timestamp::from_minute(minute);
         Change { at, view: view.to_string(), what: format!("{} {what} ({reason})", counted(blocks, "block", "blocks")) }
     };
     groups.into_iter().map(change).collect()

@@ -93,15 +93,15 @@ pub struct EntityShare {
 }
 
 impl Evidence {
-    /// Reads what happened from `since` on, and in the day before it.
+    /// Reads what happened from `since` to `now`, and in the day before it.
     ///
     /// # Errors
     /// Those of the manifest.
-    pub fn read(query: &Query<'_>, since: Timestamp) -> Result<Self> {
+    pub fn read(query: &Query<'_>, since: Timestamp, now: Timestamp) -> Result<Self> {
         let before = since.saturating_sub(attribute::RECENT);
         Ok(Self {
             since,
-            requests: query.requests_per_minute(since)?,
+            requests: query.outcomes(since, now)?,
             misses: query.misses_per_minute(before)?,
             removals: query.removals_per_minute(before)?,
             invalidations: query.invalidations_since(before)?,
@@ -117,16 +117,16 @@ impl Spending {
     /// # Errors
     /// Those of the manifest.
     pub fn read(query: &Query<'_>, window: Duration, now: Timestamp) -> Result<Self> {
-        Ok(Self::new(&Evidence::read(query, now.saturating_sub(window))?, now))
+        Ok(Self::new(&Evidence::read(query, now.saturating_sub(window), now)?, now))
     }
 
     fn new(evidence: &Evidence, now: Timestamp) -> Self {
-        let requests: u64 = evidence.requests.iter().map(|minute| minute.count).sum();
+        let requests: u64 = evidence.requests.iter().map(|of| of.count).sum();
         let mut outcomes: BTreeMap<Outcome, u64> = BTreeMap::new();
         let mut views: BTreeMap<&ViewName, u64> = BTreeMap::new();
-        for minute in evidence.requests.iter().filter(|minute| !minute.outcome.is_good()) {
-            *outcomes.entry(minute.outcome).or_default() += minute.count;
-            *views.entry(&minute.view).or_default() += minute.count;
+        for of in evidence.requests.iter().filter(|of| !of.outcome.is_good()) {
+            *outcomes.entry(of.outcome).or_default() += of.count;
+            *views.entry(&of.view).or_default() += of.count;
         }
         let bad: u64 = outcomes.values().sum();
         let mut views: Vec<_> = views

@@ -1,6 +1,7 @@
 //! The cache directory and its disk.
 
 use super::{Check, HealthFacts, Level, unless};
+use crate::inspect::limits::{FREE_RESERVES, free_wanted};
 use crate::inspect::quantity::{bytes, counted};
 use crate::manifest::RemovalReason;
 
@@ -31,15 +32,14 @@ fn private(facts: &HealthFacts) -> Check {
     check.fix("somebody opened the directory to others; larder has closed it again: see who else read or wrote there")
 }
 
-/// Below the reserve nothing is published any more; the alert comes before that.
 fn free(facts: &HealthFacts) -> Option<Check> {
     let (free, reserve) = (facts.directory.free?, facts.settings.reserve());
-    let wanted = reserve.saturating_add(reserve / 2);
+    let wanted = free_wanted(reserve);
     let level = match free {
         free if free < reserve => Level::Fail,
         free => unless(free < wanted, Level::Warn),
     };
-    let limit = format!("at least {}, 1.5 times the reserve", bytes(wanted));
+    let limit = format!("at least {}, {FREE_RESERVES} times the reserve", bytes(wanted));
     let check = Check::new("Disk free", level, bytes(free), limit).alert("FeatureStoreDiskNearlyFull");
     Some(check.command("free some disk; what cleaning would remove", "clean --dry-run"))
 }

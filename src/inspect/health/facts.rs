@@ -1,26 +1,20 @@
 //! What the checks are made of, and where it comes from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use crate::config::Settings;
 use crate::error::{ErrorKind, Result};
-use crate::inspect::slo::Requests;
-use crate::manifest::{FoldReport, Manifest, MinuteCount, Query, RemovalReason, ViewSummary, ViewVersion, Vitals};
+use crate::inspect::slo::SloFacts;
+use crate::inspect::survey::Survey;
+use crate::manifest::{FoldReport, Manifest, Query, RemovalReason, Removals, ViewSummary, ViewVersion, Vitals};
 use crate::model::{Timestamp, ViewName};
-use crate::slo::{Counts, Series};
 use crate::store::CacheDir;
 use crate::upkeep::{CleanReport, VerifyReport};
 
-const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
-const KEPT: Duration = Duration::from_secs(31 * 86_400);
-
-/// The windows that the checks look at.
-const WINDOWS: [(&str, u64); 8] =
-    [("5m", 5), ("30m", 30), ("1h", 60), ("2h", 120), ("6h", 360), ("1d", 1440), ("3d", 4320), ("30d", 43_200)];
 
 /// Everything that the checks look at.
 #[derive(Debug, Clone)]
@@ -68,14 +62,10 @@ pub enum ManifestState {
 }
 
 /// What the manifest says.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct KnownFacts {
-    /// Requests of the windows that the alerts use.
-    pub windows: Vec<WindowCounts>,
-    /// Requests of `5m` as they were 5 and 10 minutes ago.
-    pub earlier: Vec<WindowCounts>,
-    /// Requests of the objective's window.
-    pub budget: WindowCounts,
+    /// The service level of all views.
+    pub slo: SloFacts,
     /// The journals before they were read just now.
     pub journals: JournalFacts,
     /// Blocks and their bytes.
@@ -90,29 +80,6 @@ pub struct KnownFacts {
     pub old_versions: OldVersions,
     /// Blocks that were removed in the last hour and the last day, by reason.
     pub removed: BTreeMap<RemovalReason, Removed>,
-}
-
-/// Requests of one window.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct WindowCounts {
-    /// Its name.
-    pub name: &'static str,
-    /// Requests.
-    pub requests: u64,
-    /// Those served from cache.
-    pub good: u64,
-}
-
-impl WindowCounts {
-    fn of(name: &'static str, counts: &Counts) -> Self {
-        Self { name, requests: counts.total(), good: counts.good() }
-    }
-
-    /// good / requests.
-    #[expect(clippy::cast_precision_loss, reason = "2^53 requests are enough")]
-    pub fn ratio(&self) -> Option<f64> {
-        (self.requests > 0).then(|| self.good as f64 / self.requests as f64)
-    }
 }
 
 /// What the journals held that the manifest did not.
@@ -213,49 +180,43 @@ fn state_of(report: &FoldReport) -> ManifestState {
 
 impl KnownFacts {
     fn gather(manifest: &Manifest, settings: &Settings, now: Timestamp) -> Result<(Self, FoldReport)> {
-        manifest.read(|query| Ok((Self::read(query, settings, now)?, query.report().clone())))
+        manifest.read(|query| {
+            let survey = Survey::read(query, now)?;
+            Ok((Self::read(query, &survey, settings, now)?, query.report().clone()))
+        })
     }
 
-    pub(in crate::inspect) fn read(query: &Query<'_>, settings: &Settings, now: Timestamp) -> Result<Self> {
-        let requests = Requests::read(query, now)?;
-        let totals = query.totals()?;
-        let (summaries, versions) = (query.view_summaries()?, query.views()?);
-        let mut facts = Self {
+    pub(in crate::inspect) fn read(
+        query: &Query<'_>,
+        survey: &Survey,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Result<Self> {
+        let hour_ago = now.saturating_sub(HOUR);
+        let in_use: BTreeSet<ViewName> = query.outcomes(hour_ago, now)?.into_iter().map(|row| row.view).collect();
+        let Survey { requests, totals, summaries } = survey;
+        Ok(Self {
+            slo: SloFacts::new(requests, &settings.slo, now),
             blocks: totals.blocks,
             bytes: totals.bytes,
             vitals: query.vitals(now)?,
-            views: views(&summaries, &query.current_views()?, &requests.minutes, now),
-            old_versions: old_versions(&summaries, &versions, settings, now),
+            views: views(summaries, &query.current_views()?, &in_use),
+            old_versions: old_versions(summaries, &query.views()?, settings, now),
             journals: journals(query.report()),
-            ..Self::default()
-        };
-        facts.count(&requests.minutes, settings, now);
-        for row in query.removals_per_minute(now.saturating_sub(DAY))? {
-            let removed = facts.removed.entry(row.reason).or_default();
-            let recent = Timestamp::from_secs(row.minute.saturating_mul(60)) >= now.saturating_sub(HOUR);
-            removed.hour += if recent { row.blocks } else { 0 };
-            removed.day += row.blocks;
-            removed.day_young += row.young;
-        }
-        Ok(facts)
+            removed: removed(&query.removals(hour_ago)?, &query.removals(now.saturating_sub(DAY))?),
+        })
     }
+}
 
-    fn count(&mut self, minutes: &[MinuteCount], settings: &Settings, now: Timestamp) {
-        let mut series = Series::new(MINUTE, KEPT);
-        for minute in minutes {
-            let counts: Counts = [(minute.outcome, minute.count)].into_iter().collect();
-            series.add(Timestamp::from_secs(minute.minute.saturating_mul(60)), &counts);
-        }
-        let sum = |name, at, minutes: u64| WindowCounts::of(name, &series.sum(at, Duration::from_secs(minutes * 60)));
-        self.windows = WINDOWS.iter().map(|(name, minutes)| sum(name, now, *minutes)).collect();
-        self.earlier = [5, 10].iter().map(|ago| sum("5m", now.saturating_sub(*ago * MINUTE), 5)).collect();
-        self.budget = WindowCounts::of("budget", &series.sum(now, settings.slo.window));
+fn removed(hour: &[Removals], day: &[Removals]) -> BTreeMap<RemovalReason, Removed> {
+    let mut removed: BTreeMap<RemovalReason, Removed> = BTreeMap::new();
+    for of in day {
+        removed.insert(of.reason, Removed { hour: 0, day: of.blocks, day_young: of.young });
     }
-
-    /// The counts of a window.
-    pub fn window(&self, name: &str) -> WindowCounts {
-        self.windows.iter().find(|window| window.name == name).copied().unwrap_or_default()
+    for of in hour {
+        removed.entry(of.reason).or_default().hour = of.blocks;
     }
+    removed
 }
 
 fn journals(report: &FoldReport) -> JournalFacts {
@@ -263,18 +224,16 @@ fn journals(report: &FoldReport) -> JournalFacts {
     JournalFacts { unfolded: report.bytes, oldest: report.oldest, damaged }
 }
 
-fn views(
-    summaries: &[ViewSummary],
-    current: &[ViewVersion],
-    minutes: &[MinuteCount],
-    now: Timestamp,
-) -> Vec<ViewFacts> {
-    let since = now.saturating_sub(HOUR).as_ns().div_euclid(60_000_000_000);
+fn views(summaries: &[ViewSummary], current: &[ViewVersion], in_use: &BTreeSet<ViewName>) -> Vec<ViewFacts> {
+    let newest = |view: &ViewName| {
+        let current = summaries.iter().filter(|summary| summary.view == *view && summary.current);
+        current.filter_map(|summary| summary.newest).max()
+    };
     let facts = |version: &ViewVersion| ViewFacts {
         view: version.view.clone(),
-        newest: summaries.iter().filter(|summary| summary.view == version.view).filter_map(|view| view.newest).max(),
+        newest: newest(&version.view),
         ttl: version.ttl(),
-        in_use: minutes.iter().any(|minute| minute.minute >= since && minute.view == version.view),
+        in_use: in_use.contains(&version.view),
     };
     current.iter().map(facts).collect()
 }

@@ -3,12 +3,8 @@
 use std::time::Duration;
 
 use super::{Check, HealthFacts, KnownFacts, Level, ManifestState, unless};
+use crate::inspect::limits::{UNFOLDED_BYTES, UNFOLDED_FOR};
 use crate::inspect::quantity::{bytes, counted, rough};
-
-/// Records that are older than this should be in the manifest.
-const LATE: Duration = Duration::from_secs(300);
-/// So much of the journals may wait.
-const MOST_UNFOLDED: u64 = 64_000_000;
 
 pub(super) fn checks(facts: &HealthFacts) -> Vec<Check> {
     let mut checks = vec![state(facts)];
@@ -37,12 +33,12 @@ fn state(facts: &HealthFacts) -> Check {
 fn folding(facts: &HealthFacts, known: &KnownFacts) -> Check {
     let journals = &known.journals;
     let waited = journals.oldest.map_or(Duration::ZERO, |oldest| facts.now.since(oldest));
-    let late = waited > LATE || journals.unfolded > MOST_UNFOLDED;
+    let late = waited > UNFOLDED_FOR || journals.unfolded > UNFOLDED_BYTES;
     let figure = match journals.unfolded {
         0 => "nothing waited".to_owned(),
         unfolded => format!("{} waited, for {}", bytes(unfolded), rough(waited)),
     };
-    let limit = format!("at most {}, for at most {}", bytes(MOST_UNFOLDED), rough(LATE));
+    let limit = format!("at most {}, for at most {}", bytes(UNFOLDED_BYTES), rough(UNFOLDED_FOR));
     let check = Check::new("Folding", unless(late, Level::Warn), figure, limit).alert("FeatureStoreFoldLagging");
     check.fix("it is folded now; see that a service or larder serve runs with manifest.fold_interval above 0")
 }

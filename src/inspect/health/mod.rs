@@ -13,7 +13,6 @@ use serde::Serialize;
 
 pub use facts::{
     DeepFacts, DirectoryFacts, HealthFacts, JournalFacts, KnownFacts, ManifestState, OldVersions, ViewFacts,
-    WindowCounts,
 };
 
 /// How a check came out, the worse the later.
@@ -75,6 +74,19 @@ impl Check {
         Self { name, period: Period::Daily, level, figure, limit, fix: None, alert: None }
     }
 
+    /// Arguments of `larder` that mend it or show more, where it did not pass.
+    pub fn command_line(&self) -> Option<&str> {
+        self.fix.as_ref()?.command.as_deref()
+    }
+
+    /// What was found, and what was wanted unless it is the same.
+    pub fn in_words(&self) -> String {
+        if self.figure == self.limit {
+            return self.figure.clone();
+        }
+        format!("{} (wanted: {})", self.figure, self.limit)
+    }
+
     fn weekly(mut self) -> Self {
         self.period = Period::Weekly;
         self
@@ -111,7 +123,7 @@ fn unless(bad: bool, level: Level) -> Level {
 pub fn checks(facts: &HealthFacts) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(known) = &facts.known {
-        checks.extend(requests::checks(facts, known));
+        checks.extend(requests::checks(known));
     }
     checks.extend(cache::checks(facts));
     checks.extend(manifest::checks(facts));

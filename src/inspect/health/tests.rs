@@ -1,10 +1,12 @@
 use std::time::Duration;
 
-use super::facts::{HealthFacts, KnownFacts, Removed, ViewFacts, WindowCounts};
+use super::facts::{HealthFacts, KnownFacts, Removed, ViewFacts};
 use super::*;
 use crate::config::Settings;
-use crate::manifest::RemovalReason;
-use crate::model::{Timestamp, ViewName};
+use crate::inspect::SloFacts;
+use crate::manifest::{RemovalReason, Vitals};
+use crate::model::{Outcome, Timestamp, ViewName};
+use crate::slo::{Counts, WINDOWS, report};
 use crate::upkeep::{CleanReport, Finding, FindingKind, VerifyReport};
 
 const GB: u64 = 1_000_000_000;
@@ -13,14 +15,15 @@ const GB: u64 = 1_000_000_000;
 fn well() -> HealthFacts {
     let mut settings = Settings::default();
     settings.disk.reserve_gb = 1.0;
-    let windows = ["5m", "30m", "1h", "2h", "6h", "1d", "3d", "30d"].map(|name| counts(name, 1000, 10));
     let known = KnownFacts {
-        windows: windows.to_vec(),
-        earlier: vec![counts("5m", 1000, 10); 2],
-        budget: counts("budget", 1000, 10),
+        slo: slo(&[]),
+        journals: JournalFacts::default(),
         blocks: 10,
         bytes: GB,
-        ..KnownFacts::default()
+        vitals: Vitals::default(),
+        views: Vec::new(),
+        old_versions: OldVersions::default(),
+        removed: std::collections::BTreeMap::new(),
     };
     HealthFacts {
         now: Timestamp::from_secs(1_000_000),
@@ -32,8 +35,16 @@ fn well() -> HealthFacts {
     }
 }
 
-fn counts(name: &'static str, requests: u64, bad: u64) -> WindowCounts {
-    WindowCounts { name, requests, good: requests - bad }
+/// The service level where these windows had so many requests and so many bad ones; all others had ten of a
+/// thousand.
+fn slo(windows: &[(&str, u64, u64)]) -> SloFacts {
+    let settings = Settings::default().slo;
+    let report = report(settings.objective, settings.window, |length| {
+        let name = WINDOWS.iter().find(|window| window.length == length).unwrap().name;
+        let (_, requests, bad) = windows.iter().find(|window| window.0 == name).unwrap_or(&("", 1000, 10));
+        [(Outcome::Hit, requests - bad), (Outcome::Miss, *bad)].into_iter().collect::<Counts>()
+    });
+    SloFacts { before: Some(0.99), ..SloFacts::of(report, None) }
 }
 
 /// The checks that did not pass once the facts are changed.
@@ -51,11 +62,9 @@ fn bad(facts: &HealthFacts) -> Vec<(&'static str, Level)> {
     bad.iter().map(|check| (check.name, check.level)).collect()
 }
 
-fn requests(known: &mut KnownFacts, windows: &[(&str, u64, u64)]) {
-    for (name, requests, bad) in windows {
-        let window = known.windows.iter_mut().find(|window| window.name == *name).unwrap();
-        *window = counts(window.name, *requests, *bad);
-    }
+/// The checks that did not pass where these windows were so.
+fn with(windows: &[(&str, u64, u64)]) -> Vec<(&'static str, Level)> {
+    found(|_, known| known.slo = slo(windows))
 }
 
 #[test]
@@ -78,37 +87,28 @@ fn every_alert_about_requests_or_the_cache_has_a_check_and_every_check_names_a_r
 
 #[test]
 fn without_requests_there_is_no_finding() {
-    let quiet = found(|_, known| {
-        known.windows.iter_mut().for_each(|window| (window.requests, window.good) = (0, 0));
-        known.budget = counts("budget", 0, 0);
-    });
-    assert_eq!(quiet, []);
+    assert_eq!(with(&WINDOWS.map(|window| (window.name, 0, 0))), []);
 }
 
 #[test]
 fn the_hit_ratio_warns_below_the_objective_and_exactly_there_it_does_not() {
-    assert_eq!(found(|_, known| requests(known, &[("5m", 1000, 50)])), []);
-    assert_eq!(found(|_, known| requests(known, &[("5m", 1000, 51)])), [("Hit ratio", Level::Warn)]);
+    assert_eq!(with(&[("5m", 1000, 50)]), []);
+    assert_eq!(with(&[("5m", 1000, 51)]), [("Hit ratio", Level::Warn)]);
 }
 
 #[test]
 fn a_very_low_ratio_fails_once_it_has_lasted_five_minutes() {
     let low = [("Hit ratio", Level::Warn)];
-    assert_eq!(found(|_, known| requests(known, &[("5m", 100, 21)])), low);
-    let lasting = |earlier| {
-        found(move |_, known| {
-            requests(known, &[("5m", 100, 21)]);
-            known.earlier[0] = counts("5m", 100, earlier);
-        })
-    };
-    assert_eq!(lasting(21), [low[0], ("Hit ratio, critical", Level::Fail)]);
-    assert_eq!(lasting(20), low);
+    let lasting = |before| found(move |_, known| known.slo = SloFacts { before, ..slo(&[("5m", 100, 21)]) });
+    assert_eq!(lasting(None), low);
+    assert_eq!(lasting(Some(0.79)), [low[0], ("Hit ratio, critical", Level::Fail)]);
+    assert_eq!(lasting(Some(0.80)), low);
 }
 
 #[test]
 fn a_burn_needs_both_windows_above_the_rate_and_a_hundred_requests_in_each() {
     let page = |long: (u64, u64), short: (u64, u64)| {
-        let found = found(|_, known| requests(known, &[("6h", long.0, long.1), ("30m", short.0, short.1)]));
+        let found = with(&[("6h", long.0, long.1), ("30m", short.0, short.1)]);
         found.contains(&("Budget, fast", Level::Fail))
     };
     assert!(page((1000, 310), (100, 31)));
@@ -119,17 +119,16 @@ fn a_burn_needs_both_windows_above_the_rate_and_a_hundred_requests_in_each() {
 
 #[test]
 fn either_rule_of_the_slow_burn_is_enough() {
-    let ticket = |windows: &[(&str, u64, u64)]| found(|_, known| requests(known, windows));
-    assert_eq!(ticket(&[("1d", 1000, 160), ("2h", 1000, 160)]), [("Budget, slow", Level::Warn)]);
-    assert_eq!(ticket(&[("3d", 1000, 60), ("6h", 1000, 60)]), [("Budget, slow", Level::Warn)]);
-    assert_eq!(ticket(&[("1d", 1000, 160), ("6h", 1000, 60)]), []);
+    assert_eq!(with(&[("1d", 1000, 160), ("2h", 1000, 160)]), [("Budget, slow", Level::Warn)]);
+    assert_eq!(with(&[("3d", 1000, 60), ("6h", 1000, 60)]), [("Budget, slow", Level::Warn)]);
+    assert_eq!(with(&[("1d", 1000, 160), ("6h", 1000, 60)]), []);
 }
 
 #[test]
 fn a_budget_is_exhausted_when_overspent_by_enough_requests() {
-    assert_eq!(found(|_, known| known.budget = counts("budget", 1000, 50)), []);
-    assert_eq!(found(|_, known| known.budget = counts("budget", 1000, 51)), [("Budget", Level::Warn)]);
-    assert_eq!(found(|_, known| known.budget = counts("budget", 99, 51)), []);
+    assert_eq!(with(&[("30d", 1000, 50)]), []);
+    assert_eq!(with(&[("30d", 1000, 51)]), [("Budget", Level::Warn)]);
+    assert_eq!(with(&[("30d", 99, 51)]), []);
 }
 
 #[test]

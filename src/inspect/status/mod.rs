@@ -6,23 +6,23 @@ mod views;
 
 use std::time::Duration;
 
-use super::health::{self, Check, HealthFacts, KnownFacts, Period};
-use super::slo::{Requests, SloFacts};
+use super::health::{self, Check, HealthFacts, KnownFacts, ManifestState, Period};
+use super::slo::SloFacts;
+use super::survey::Survey;
 use crate::config::Settings;
-use crate::error::Result;
-use crate::manifest::{Invalidation, Manifest, MinuteCount, Query, TopMiss, Totals, ViewSummary, ViewVersion};
+use crate::error::{Error, Result};
+use crate::manifest::{Invalidation, Manifest, OutcomeCount, Query, TopMiss};
 use crate::model::Timestamp;
-use crate::slo::{Counts, Series};
 use crate::store::CacheDir;
 
 pub use timeline::{Bin, BudgetPoint};
 pub use verdict::Verdict;
 pub use views::{ViewStatus, WorstMiss};
 
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
-/// Longer than every window, with the minutes at both of its ends.
-const KEPT: Duration = Duration::from_secs(31 * 86_400);
 
 /// So many of the most frequent misses are read. A view all of whose misses are rarer has no reasons on the
 /// page; with every entity ever missed the page would take seconds.
@@ -56,6 +56,27 @@ pub struct StatusFacts {
     pub checks: Vec<Check>,
 }
 
+/// What can be said while the manifest does not answer.
+#[derive(Debug, Clone)]
+pub struct SilentFacts {
+    /// The version of Larder.
+    pub version: &'static str,
+    /// When the facts were gathered.
+    pub now: Timestamp,
+    /// Why it does not.
+    pub manifest: ManifestState,
+    /// The checks that need no manifest, and that of the manifest itself.
+    pub checks: Vec<Check>,
+}
+
+impl SilentFacts {
+    /// Gathers them after the manifest answered with this error.
+    pub fn gather(error: Error, dir: &CacheDir, settings: &Settings, now: Timestamp) -> Self {
+        let facts = HealthFacts::of(Err(error), dir, settings, now);
+        Self { version: VERSION, now, checks: health::checks(&facts), manifest: facts.manifest }
+    }
+}
+
 /// How full the disk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DiskStatus {
@@ -81,8 +102,9 @@ impl StatusFacts {
     pub fn gather(dir: &CacheDir, manifest: &Manifest, settings: &Settings, now: Timestamp) -> Result<Self> {
         // In one go: whoever reads second finds everything folded, and a damaged manifest gone.
         let (answers, known, report) = manifest.read(|query| {
-            let known = KnownFacts::read(query, settings, now)?;
-            Ok((Answers::ask(query, now)?, known, query.report().clone()))
+            let survey = Survey::read(query, now)?;
+            let known = KnownFacts::read(query, &survey, settings, now)?;
+            Ok((Answers::ask(query, survey, now)?, known, query.report().clone()))
         })?;
         let mut facts = Self::new(answers, settings, now, dir.free_bytes()?);
         facts.checks = health::checks(&HealthFacts::of(Ok((known, report)), dir, settings, now));
@@ -91,25 +113,24 @@ impl StatusFacts {
     }
 
     fn new(answers: Answers, settings: &Settings, now: Timestamp, free_bytes: u64) -> Self {
-        let minutes = &answers.requests.minutes;
-        let slo = SloFacts::new(&answers.requests, None, &settings.slo, now);
-        let series = series(minutes);
+        let Survey { requests, totals, .. } = &answers.survey;
+        let slo = SloFacts::new(requests, &settings.slo, now);
         let disk = DiskStatus {
-            blocks: answers.totals.blocks,
-            bytes: answers.totals.bytes,
+            blocks: totals.blocks,
+            bytes: totals.bytes,
             limit: settings.size_limit(),
             clean_at: settings.high_watermark(),
             free: free_bytes,
             reserve: settings.reserve(),
         };
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: VERSION,
             now,
             verdict: Verdict::of(&slo),
-            burn_down: timeline::burn_down(&series, &settings.slo, now),
-            day: timeline::day(&series, now),
+            burn_down: timeline::burn_down(&requests.series, &settings.slo, now),
+            day: timeline::day(&requests.series, now),
             checks: Vec::new(),
-            views: views::views(&answers, now),
+            views: views::views(&answers),
             disk,
             invalidations: answers.invalidations,
             slo,
@@ -119,65 +140,76 @@ impl StatusFacts {
 
 /// What the manifest was asked.
 struct Answers {
-    requests: Requests,
-    totals: Totals,
-    summaries: Vec<ViewSummary>,
-    versions: Vec<ViewVersion>,
+    survey: Survey,
+    /// Requests of the last day by view and outcome.
+    day: Vec<OutcomeCount>,
     misses: Vec<TopMiss>,
     invalidations: Vec<Invalidation>,
 }
 
 impl Answers {
-    fn ask(query: &Query<'_>, now: Timestamp) -> Result<Self> {
+    fn ask(query: &Query<'_>, survey: Survey, now: Timestamp) -> Result<Self> {
+        let yesterday = now.saturating_sub(DAY);
         Ok(Self {
-            requests: Requests::read(query, now)?,
-            totals: query.totals()?,
-            summaries: query.view_summaries()?,
-            versions: query.views()?,
-            misses: query.top_misses(now.saturating_sub(DAY), MOST_MISSES)?,
+            survey,
+            // The minutes that a window of a day has: those that began after it did.
+            day: query.outcomes(yesterday.saturating_add(MINUTE), now)?,
+            misses: query.top_misses(yesterday, MOST_MISSES)?,
             invalidations: query.invalidations(MOST_INVALIDATIONS)?,
         })
     }
 }
 
-fn series<'a>(minutes: impl IntoIterator<Item = &'a MinuteCount>) -> Series {
-    let mut series = Series::new(MINUTE, KEPT);
-    for minute in minutes {
-        let counts: Counts = [(minute.outcome, minute.count)].into_iter().collect();
-        series.add(Timestamp::from_secs(minute.minute.saturating_mul(60)), &counts);
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::clock::ManualClock;
+    use crate::manifest::{Journal, Record};
+    use crate::model::{Outcome, ViewName};
+    use crate::store::Publish;
+
+    #[test]
+    fn a_views_requests_are_those_of_the_window_of_a_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let now = Timestamp::from_minute(100_000);
+        let request = |minute| {
+            let view = ViewName::new("v").unwrap();
+            Record::Requests { minute, view, outcome: Outcome::Hit, count: 1 }
+        };
+        let minutes = [98_559, 98_560, 98_561, 100_000, 100_001];
+        Journal::create(dir.path()).unwrap().append(&minutes.map(request)).unwrap();
+        let manifest = Manifest::new(dir.path(), Arc::new(ManualClock::new(now.as_ns())));
+        let cache = CacheDir::open(dir.path(), Publish::Fast, "status").unwrap();
+        let facts = StatusFacts::gather(&cache, &manifest, &Settings::default(), now).unwrap();
+        assert_eq!(facts.views[0].counts.total(), 2);
+        assert_eq!(facts.slo.window("1d").unwrap().requests, 2);
     }
-    series
 }
 
 #[cfg(test)]
 mod testing {
     use super::*;
-    use crate::model::{Outcome, ViewName};
+    use crate::inspect::slo::tests::{minute, requests};
+    use crate::manifest::Totals;
+    use crate::model::Outcome;
+    use crate::slo::MinuteCounts;
 
     impl StatusFacts {
         /// Of requests alone, each with its minute, for the tests of the page.
         pub(crate) fn of_minutes(minutes: &[(i64, Outcome, u64)], settings: &Settings, now: Timestamp) -> Self {
-            let minutes = minutes.iter().map(|(at, outcome, count)| minute(*at, *outcome, *count)).collect();
+            let minutes = minutes.iter().map(|(at, outcome, count)| minute(*at, *outcome, *count));
             Self::new(answers(minutes), settings, now, 0)
         }
     }
 
-    pub(super) fn minute(at: i64, outcome: Outcome, count: u64) -> MinuteCount {
-        MinuteCount { minute: at, view: ViewName::new("v").unwrap(), outcome, count }
+    pub(super) fn answers(minutes: impl IntoIterator<Item = MinuteCounts>) -> Answers {
+        let survey = Survey { requests: requests(minutes), totals: Totals::default(), summaries: Vec::new() };
+        Answers { survey, day: Vec::new(), misses: Vec::new(), invalidations: Vec::new() }
     }
 
-    pub(super) fn answers(minutes: Vec<MinuteCount>) -> Answers {
-        Answers {
-            requests: Requests { minutes, views: std::collections::BTreeSet::new() },
-            totals: Totals::default(),
-            summaries: Vec::new(),
-            versions: Vec::new(),
-            misses: Vec::new(),
-            invalidations: Vec::new(),
-        }
-    }
-
-    pub(super) fn facts(minutes: Vec<MinuteCount>, now: Timestamp) -> StatusFacts {
+    pub(super) fn facts(minutes: impl IntoIterator<Item = MinuteCounts>, now: Timestamp) -> StatusFacts {
         StatusFacts::new(answers(minutes), &Settings::default(), now, 0)
     }
 }

@@ -105,14 +105,14 @@ pub(super) fn day(series: &Series, now: Timestamp) -> Vec<Bin> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::series;
-    use super::super::testing::{facts, minute};
+    use super::super::testing::facts;
     use super::*;
-    use crate::manifest::MinuteCount;
+    use crate::inspect::slo::tests::minute;
     use crate::model::Outcome;
+    use crate::slo::MinuteCounts;
 
     /// Minutes of the 31 days before minute 100,000, some of them after it.
-    fn any_minutes() -> impl Strategy<Value = Vec<MinuteCount>> {
+    fn any_minutes() -> impl Strategy<Value = Vec<MinuteCounts>> {
         let one = (55_000i64..100_100, 0usize..Outcome::ALL.len(), 1u64..1000);
         prop::collection::vec(one, 0..200)
             .prop_map(|all| all.into_iter().map(|(at, outcome, n)| minute(at, Outcome::ALL[outcome], n)).collect())
@@ -130,7 +130,7 @@ mod tests {
         #[test]
         fn the_budget_only_falls_and_time_only_passes(minutes in any_minutes(), hours in 1u64..=720) {
             let slo = SloSettings { window: Duration::from_secs(hours * 3600), ..SloSettings::default() };
-            let points = burn_down(&series(&minutes), &slo, Timestamp::from_secs(100_000 * 60 + 7));
+            let points = burn_down(&Series::of_minutes(minutes), &slo, Timestamp::from_secs(100_000 * 60 + 7));
             prop_assert!(points.windows(2).all(|pair| pair[0].at < pair[1].at));
             prop_assert!(points.windows(2).all(|pair| pair[0].remaining >= pair[1].remaining));
             prop_assert!(points.len() <= 724, "{} points", points.len());
@@ -140,11 +140,11 @@ mod tests {
         #[test]
         fn the_bins_hold_every_request_of_their_time(minutes in any_minutes()) {
             let now = Timestamp::from_secs(100_000 * 60 + 59);
-            let bins = day(&series(&minutes), now);
+            let bins = day(&Series::of_minutes(minutes.iter().copied()), now);
             prop_assert_eq!(bins.len(), 96);
             prop_assert!(bins.windows(2).all(|pair| pair[0].end() == pair[1].start));
-            let first = bins[0].start.as_ns() / 60_000_000_000;
-            let expected: u64 = minutes.iter().filter(|m| (first..=100_000).contains(&m.minute)).map(|m| m.count).sum();
+            let of_the_day = |(at, _): &&MinuteCounts| (bins[0].start.minute()..=100_000).contains(at);
+            let expected: u64 = minutes.iter().filter(of_the_day).map(|(_, counts)| counts.total()).sum();
             prop_assert_eq!(bins.iter().map(|bin| bin.counts.total()).sum::<u64>(), expected);
         }
     }
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn an_incident_shows_where_it_happened() {
         let minutes = [minute(100_000 - 20 * 1440, Outcome::Hit, 950), minute(100_000 - 2 * 1440, Outcome::Miss, 50)];
-        let facts = facts(minutes.to_vec(), Timestamp::from_secs(100_000 * 60));
+        let facts = facts(minutes, Timestamp::from_secs(100_000 * 60));
         let at = |days: i64| {
             let at = Timestamp::from_secs((100_000 - days * 1440) * 60 + 3600);
             facts.burn_down.iter().find(|point| point.at >= at).unwrap().remaining
@@ -164,8 +164,8 @@ mod tests {
     #[test]
     fn without_requests_there_is_no_burn_down() {
         let now = Timestamp::from_secs(100_000 * 60);
-        assert!(facts(Vec::new(), now).burn_down.is_empty());
-        let ahead = vec![minute(100_500, Outcome::Hit, 1)];
+        assert!(facts([], now).burn_down.is_empty());
+        let ahead = [minute(100_500, Outcome::Hit, 1)];
         assert!(facts(ahead, now).burn_down.is_empty(), "what has not happened yet counts nowhere");
     }
 }

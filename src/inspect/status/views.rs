@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Answers, DAY, MINUTE};
+use super::Answers;
 use crate::model::{EntityKey, MissReason, Timestamp, ViewName};
 use crate::slo::Counts;
 
@@ -47,20 +47,20 @@ impl ViewStatus {
 }
 
 /// Every view that has blocks or was asked for, the one that spends most first.
-pub(super) fn views(answers: &Answers, now: Timestamp) -> Vec<ViewStatus> {
-    let with_blocks = answers.summaries.iter().map(|summary| &summary.view);
-    let names: BTreeSet<&ViewName> = with_blocks.chain(&answers.requests.views).collect();
-    let counts = counts(answers, now);
+pub(super) fn views(answers: &Answers) -> Vec<ViewStatus> {
+    let with_blocks = answers.survey.summaries.iter().map(|summary| &summary.view);
+    let names: BTreeSet<&ViewName> = with_blocks.chain(&answers.survey.requests.views).collect();
+    let counts = counts(answers);
     let mut views: Vec<ViewStatus> = names
         .into_iter()
         .map(|view| {
-            let summaries = || answers.summaries.iter().filter(|summary| summary.view == *view);
+            let summaries = || answers.survey.summaries.iter().filter(|summary| summary.view == *view);
             ViewStatus {
                 view: view.clone(),
                 counts: counts.get(view).copied().unwrap_or_default(),
                 blocks: summaries().map(|summary| summary.totals.blocks).sum(),
                 bytes: summaries().map(|summary| summary.totals.bytes).sum(),
-                newest: newest(answers, view),
+                newest: summaries().filter(|summary| summary.current).filter_map(|summary| summary.newest).max(),
                 reasons: reasons(answers, view),
                 worst: worst(answers, view),
             }
@@ -71,24 +71,12 @@ pub(super) fn views(answers: &Answers, now: Timestamp) -> Vec<ViewStatus> {
     views
 }
 
-fn counts(answers: &Answers, now: Timestamp) -> BTreeMap<&ViewName, Counts> {
-    let minute_of = |at: Timestamp| at.as_ns().div_euclid(i64::try_from(MINUTE.as_nanos()).unwrap_or(i64::MAX));
-    // The minutes that the report's window of a day has.
-    let (first, last) = (minute_of(now.saturating_sub(DAY)) + 1, minute_of(now));
+fn counts(answers: &Answers) -> BTreeMap<&ViewName, Counts> {
     let mut counts: BTreeMap<&ViewName, Counts> = BTreeMap::new();
-    for minute in answers.requests.minutes.iter().filter(|minute| (first..=last).contains(&minute.minute)) {
-        counts.entry(&minute.view).or_default().add(minute.outcome, minute.count);
+    for row in &answers.day {
+        counts.entry(&row.view).or_default().add(row.outcome, row.count);
     }
     counts
-}
-
-/// The event time of the newest row. Versions that are served no longer say nothing about freshness.
-fn newest(answers: &Answers, view: &ViewName) -> Option<Timestamp> {
-    let versions = answers.versions.iter().filter(|version| version.view == *view);
-    let current = versions.max_by_key(|version| version.last_seen).map(|version| version.fingerprint);
-    let of_view = || answers.summaries.iter().filter(|summary| summary.view == *view);
-    let of_current = of_view().find(|summary| Some(summary.fingerprint) == current);
-    of_current.map_or_else(|| of_view().map(|summary| summary.newest).max().flatten(), |summary| summary.newest)
 }
 
 fn reasons(answers: &Answers, view: &ViewName) -> Vec<(MissReason, u64)> {
@@ -108,18 +96,16 @@ fn worst(answers: &Answers, view: &ViewName) -> Vec<WorstMiss> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{answers, minute};
+    use super::super::testing::answers;
     use super::*;
-    use crate::manifest::{MinuteCount, TopMiss, Totals, ViewSummary, ViewVersion};
+    use crate::manifest::{OutcomeCount, TopMiss, Totals, ViewSummary};
     use crate::model::{Fingerprint, Outcome};
-
-    const NOW: Timestamp = Timestamp::from_secs(100_000 * 60);
 
     fn name(name: &str) -> ViewName {
         ViewName::new(name).unwrap()
     }
 
-    fn summary(version: &[u8], known_until: Timestamp) -> ViewSummary {
+    fn summary(version: &[u8], known_until: Timestamp, current: bool) -> ViewSummary {
         let totals = Totals { blocks: 2, tails: 0, rows: 10, bytes: 100 };
         ViewSummary {
             view: name("v"),
@@ -131,58 +117,42 @@ mod tests {
             known_until,
             last_used: known_until,
             newest: Some(known_until),
+            current,
         }
     }
 
     #[test]
     fn the_view_that_spends_most_comes_first() {
-        let of = |view, outcome, count| MinuteCount { view: name(view), ..minute(99_990, outcome, count) };
-        let minutes = vec![of("busy", Outcome::Hit, 1000), of("quiet", Outcome::Miss, 2), of("bad", Outcome::Error, 3)];
-        let mut answers = answers(minutes);
-        answers.requests.views = ["busy", "quiet", "bad", "asleep"].map(name).into();
-        let order: Vec<_> = views(&answers, NOW).iter().map(|view| view.view.to_string()).collect();
+        let of = |view, outcome, count| OutcomeCount { view: name(view), outcome, count };
+        let mut answers = answers([]);
+        answers.day = vec![of("busy", Outcome::Hit, 1000), of("quiet", Outcome::Miss, 2), of("bad", Outcome::Error, 3)];
+        answers.survey.requests.views = ["busy", "quiet", "bad", "asleep"].map(name).into();
+        let order: Vec<_> = views(&answers).iter().map(|view| view.view.to_string()).collect();
         assert_eq!(order, ["bad", "quiet", "busy", "asleep"]);
     }
 
     #[test]
-    fn requests_of_yesterday_and_tomorrow_are_not_of_the_last_day() {
-        let mut answers =
-            answers([98_559, 98_560, 98_561, 100_000, 100_001].map(|at| minute(at, Outcome::Hit, 1)).into());
-        answers.requests.views = [name("v")].into();
-        assert_eq!(views(&answers, NOW)[0].counts.total(), 2);
-    }
-
-    #[test]
     fn the_version_that_is_served_says_how_fresh_a_view_is() {
-        let mut answers = answers(Vec::new());
+        let mut answers = answers([]);
         let (old, new) = (Timestamp::from_secs(900), Timestamp::from_secs(500));
-        answers.summaries = vec![summary(b"old", old), summary(b"new", new)];
-        assert_eq!(views(&answers, NOW)[0].newest, Some(old), "nobody said which is served");
-        let seen = |version: &[u8], secs| ViewVersion {
-            view: name("v"),
-            fingerprint: Fingerprint::of(version),
-            definition: String::new(),
-            first_seen: Timestamp::from_secs(0),
-            last_seen: Timestamp::from_secs(secs),
-        };
-        answers.versions = vec![seen(b"old", 10), seen(b"new", 20)];
-        let view = &views(&answers, NOW)[0];
+        answers.survey.summaries = vec![summary(b"old", old, false), summary(b"new", new, true)];
+        let view = &views(&answers)[0];
         assert_eq!((view.newest, view.blocks, view.bytes), (Some(new), 4, 200));
     }
 
     #[test]
     fn reasons_add_up_over_entities() {
-        let mut answers = answers(Vec::new());
+        let mut answers = answers([]);
         let miss = |symbol: &str, reason, count| TopMiss {
             view: name("v"),
             entity: EntityKey::new([("symbol", symbol)]).unwrap(),
             reason,
             count,
         };
-        answers.requests.views = [name("v")].into();
+        answers.survey.requests.views = [name("v")].into();
         answers.misses =
             vec![miss("A", MissReason::Absent, 5), miss("B", MissReason::Tail, 4), miss("C", MissReason::Tail, 3)];
-        let view = &views(&answers, NOW)[0];
+        let view = &views(&answers)[0];
         assert_eq!(view.reasons, [(MissReason::Tail, 7), (MissReason::Absent, 5)]);
         assert_eq!(view.worst[0].blocks, 5);
     }

@@ -1,15 +1,16 @@
 //! What happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use duckdb::Row;
+use duckdb::{Row, params};
 
 use super::Query;
 use super::sql::nanos;
 use crate::error::Result;
 use crate::manifest::record::{Invalidation, RemovalReason};
 use crate::model::{EntityKey, Fingerprint, MissReason, Outcome, Timestamp, ViewName};
+use crate::slo::{Counts, MinuteCounts};
 
 /// Requests of one minute, view and outcome, of all processes together.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +89,17 @@ pub struct MinuteRemovals {
     pub young: u64,
 }
 
+/// Blocks that were removed for one reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removals {
+    /// The reason.
+    pub reason: RemovalReason,
+    /// How many.
+    pub blocks: u64,
+    /// How many of them within an hour of their publication.
+    pub young: u64,
+}
+
 /// Blocks that had to be computed in one minute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MinuteMisses {
@@ -120,6 +132,10 @@ SELECT view, entity, min(seen) AS first FROM (
 GROUP BY ALL HAVING first >= make_timestamp_ns(?) ORDER BY ALL";
 
 const REMOVALS: &str = "
+SELECT reason, sum(blocks)::UBIGINT, sum(young)::UBIGINT
+FROM removals_per_minute WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
+
+const REMOVALS_PER_MINUTE: &str = "
 SELECT epoch_us(minute) // 60000000, view, entity, reason, sum(blocks)::UBIGINT, sum(young)::UBIGINT
 FROM removals_per_minute WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
 
@@ -133,7 +149,10 @@ WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
 
 const OUTCOMES: &str = "
 SELECT view, outcome, sum(count)::UBIGINT FROM requests_per_minute
-WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
+WHERE minute BETWEEN make_timestamp(?) AND make_timestamp(?) GROUP BY ALL ORDER BY ALL";
+
+const VIEW_NAMES: &str = "
+SELECT view FROM views UNION SELECT view FROM requests_per_minute WHERE minute >= make_timestamp(?)";
 
 const TOP_MISSES: &str = "
 SELECT view, entity, reason, sum(count)::UBIGINT AS times FROM misses
@@ -150,7 +169,35 @@ const VIEWS: &str = "
 SELECT view, fingerprint, definition, first_seen, last_seen FROM views ORDER BY view, first_seen, fingerprint";
 
 impl Query<'_> {
-    /// Requests per minute from the minute of `since` on, in order of time.
+    /// Requests of one view, or of all together, minute by minute from that of `since` on, in order of time.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn requests(&self, since: Timestamp, view: Option<&ViewName>) -> Result<Vec<MinuteCounts>> {
+        // One row a minute, and not one an outcome: adding up is DuckDB's work, taking rows over costs.
+        let sums = Outcome::ALL.map(|of| format!("coalesce(sum(count) FILTER (outcome = '{of}'), 0)::UBIGINT"));
+        let sql = format!(
+            "SELECT epoch_us(minute) // 60000000, {} FROM requests_per_minute
+             WHERE minute >= make_timestamp($1) AND ($2::VARCHAR IS NULL OR view = $2) GROUP BY minute ORDER BY minute",
+            sums.join(", ")
+        );
+        let which = params![minute_of(since), view.map(ViewName::as_str)];
+        self.rows("adding up requests per minute", &sql, which, |row| {
+            let counts = Outcome::ALL.into_iter().zip(1..).map(|(outcome, at)| Ok((outcome, row.get(at)?)));
+            Ok((row.get(0)?, counts.collect::<duckdb::Result<Counts>>()?))
+        })
+    }
+
+    /// Views that were ever served, or asked for from the minute of `since` on.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn view_names(&self, since: Timestamp) -> Result<BTreeSet<ViewName>> {
+        let names = self.rows("listing views", VIEW_NAMES, [minute_of(since)], |row| row.get(0))?;
+        Ok(names.into_iter().collect())
+    }
+
+    /// Requests per minute, view and outcome from the minute of `since` on, in order of time.
     ///
     /// # Errors
     /// As of [`totals`](Self::totals).
@@ -160,12 +207,12 @@ impl Query<'_> {
         })
     }
 
-    /// Requests per view and outcome from the minute of `since` on.
+    /// Requests per view and outcome from the minute of `since` to that of `until`.
     ///
     /// # Errors
     /// As of [`totals`](Self::totals).
-    pub fn outcomes(&self, since: Timestamp) -> Result<Vec<OutcomeCount>> {
-        self.rows("adding up outcomes", OUTCOMES, [minute_of(since)], |row| {
+    pub fn outcomes(&self, since: Timestamp, until: Timestamp) -> Result<Vec<OutcomeCount>> {
+        self.rows("adding up outcomes", OUTCOMES, [minute_of(since), minute_of(until)], |row| {
             Ok(OutcomeCount { view: row.get(0)?, outcome: row.get(1)?, count: row.get(2)? })
         })
     }
@@ -188,12 +235,22 @@ impl Query<'_> {
         self.rows("reading invalidations", INVALIDATIONS, [i64::from(limit)], invalidation)
     }
 
+    /// Removals by reason from the minute of `since` on.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn removals(&self, since: Timestamp) -> Result<Vec<Removals>> {
+        self.rows("adding up removals", REMOVALS, [minute_of(since)], |row| {
+            Ok(Removals { reason: row.get(0)?, blocks: row.get(1)?, young: row.get(2)? })
+        })
+    }
+
     /// Removals per minute from the minute of `since` on, in order of time.
     ///
     /// # Errors
     /// As of [`totals`](Self::totals).
     pub fn removals_per_minute(&self, since: Timestamp) -> Result<Vec<MinuteRemovals>> {
-        self.rows("reading removals per minute", REMOVALS, [minute_of(since)], |row| {
+        self.rows("reading removals per minute", REMOVALS_PER_MINUTE, [minute_of(since)], |row| {
             Ok(MinuteRemovals {
                 minute: row.get(0)?,
                 view: row.get(1)?,
@@ -285,5 +342,5 @@ fn invalidation(row: &Row<'_>) -> duckdb::Result<Invalidation> {
 
 /// The minute of `at` in microseconds, as the tables hold it.
 fn minute_of(at: Timestamp) -> i64 {
-    at.as_ns().div_euclid(60_000_000_000) * 60_000_000
+    at.minute() * 60_000_000
 }

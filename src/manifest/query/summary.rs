@@ -1,5 +1,6 @@
 //! How much there is.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use duckdb::params;
@@ -46,6 +47,9 @@ pub struct ViewSummary {
     pub last_used: Timestamp,
     /// The event time of its newest row; `None` without rows.
     pub newest: Option<Timestamp>,
+    /// Whether it is the version that was served last, which is what readers get. Where nobody said which, as
+    /// after the manifest was made anew, every version is.
+    pub current: bool,
 }
 
 /// Signs of trouble among the blocks.
@@ -117,10 +121,14 @@ impl Query<'_> {
     /// # Errors
     /// As of [`totals`](Self::totals).
     pub fn view_summaries(&self) -> Result<Vec<ViewSummary>> {
+        let served: HashMap<_, _> =
+            self.current_views()?.into_iter().map(|version| (version.view, version.fingerprint)).collect();
         self.rows("adding up blocks per view", SUMMARY, [], |row| {
+            let (view, fingerprint) = (row.get(0)?, row.get(1)?);
             Ok(ViewSummary {
-                view: row.get(0)?,
-                fingerprint: row.get(1)?,
+                current: served.get(&view).is_none_or(|served| *served == fingerprint),
+                view,
+                fingerprint,
                 totals: Totals { blocks: row.get(2)?, tails: row.get(3)?, rows: row.get(4)?, bytes: row.get(5)? },
                 entities: row.get(6)?,
                 first_start: row.get(7)?,

@@ -110,8 +110,16 @@ fn requests_and_misses_add_up_over_processes_and_minutes() {
             let all = [row(10, Outcome::Hit, 7), row(10, Outcome::Miss, 1), row(11, Outcome::Hit, 1)];
             assert_eq!(query.requests_per_minute(minute(10))?, all);
             assert_eq!(query.requests_per_minute(minute(11))?, all[2..]);
-            assert_eq!(query.outcomes(minute(10))?, [total(Outcome::Hit, 8), total(Outcome::Miss, 1)]);
-            assert_eq!(query.outcomes(minute(12))?, []);
+            let counts = |hits, misses| [(Outcome::Hit, hits), (Outcome::Miss, misses)].into_iter().collect();
+            assert_eq!(query.requests(minute(10), None)?, [(10, counts(7, 1)), (11, counts(1, 0))]);
+            assert_eq!(query.requests(minute(11), Some(&view("v")))?, [(11, counts(1, 0))]);
+            assert_eq!(query.requests(minute(10), Some(&view("w")))?, []);
+            assert_eq!((query.view_names(minute(11))?, query.view_names(minute(12))?), ([view("v")].into(), [].into()));
+            let outcomes = |since, until| query.outcomes(minute(since), minute(until));
+            assert_eq!(outcomes(10, 11)?, [total(Outcome::Hit, 8), total(Outcome::Miss, 1)]);
+            assert_eq!(outcomes(11, 11)?, [total(Outcome::Hit, 1)]);
+            assert_eq!(outcomes(10, 10)?, [total(Outcome::Hit, 7), total(Outcome::Miss, 1)]);
+            assert_eq!(outcomes(12, 13)?, []);
             let worst = [top("B", MissReason::Tail, 5), top("A", MissReason::Absent, 4)];
             assert_eq!(query.top_misses(minute(10), 10)?, worst);
             assert_eq!(query.top_misses(minute(10), 1)?, worst[..1]);
@@ -158,6 +166,25 @@ fn a_view_is_known_from_its_first_to_its_last_heartbeat() {
     assert_eq!(views.len(), 1);
     assert_eq!((views[0].first_seen, views[0].last_seen), (at(10), at(30)));
     assert_eq!(views[0].definition, "{\"new\":1}");
+}
+
+#[test]
+fn the_version_that_was_served_last_is_current_and_every_one_where_nobody_said() {
+    let of = |version: &[u8]| BlockRow { fingerprint: Fingerprint::of(version), ..block("A", 1, 1) };
+    let seen = |version: &[u8], ns| Record::ViewSeen {
+        at: at(ns),
+        view: view("v"),
+        fingerprint: Fingerprint::of(version),
+        definition: "{}".to_owned(),
+    };
+    let (dir, manifest) = holding(&[published(of(b"old")), published(of(b"new"))]);
+    let current = |version: &[u8]| {
+        let summaries = manifest.read(|query| query.view_summaries()).unwrap();
+        summaries.iter().find(|summary| summary.fingerprint == Fingerprint::of(version)).unwrap().current
+    };
+    assert_eq!((current(b"old"), current(b"new")), (true, true));
+    Journal::create(dir.path()).unwrap().append(&[seen(b"new", 30), seen(b"old", 20)]).unwrap();
+    assert_eq!((current(b"old"), current(b"new")), (false, true));
 }
 
 #[test]
@@ -311,6 +338,12 @@ fn removals_are_counted_once_and_told_apart_by_age() {
         (63, "symbol=QUICK".to_owned(), RemovalReason::Disk, 1, 1),
     ];
     assert_eq!(found(), expected);
+    let by_reason = |since| {
+        let rows = manifest.read(|query| query.removals(at(since * MINUTE + 59))).unwrap();
+        rows.iter().map(|row| (row.reason, row.blocks, row.young)).collect::<Vec<_>>()
+    };
+    assert_eq!(by_reason(61), [(RemovalReason::Disk, 1, 1), (RemovalReason::Size, 2, 1)]);
+    assert_eq!(by_reason(62), [(RemovalReason::Disk, 1, 1)]);
     // A second process tells of the same removal, and the block comes back.
     let records = [removed("OLD", 61, RemovalReason::Size), published(block("OLD", 1, 70 * MINUTE))];
     Journal::create(dir.path()).unwrap().append(&records).unwrap();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::error::ErrorKind;
 use crate::manifest::testing::{block, blocks, counted, manifest, published, requests};
 use crate::manifest::{Journal, Manifest};
-use crate::model::Outcome;
+use crate::model::{Outcome, Timestamp};
 
 /// A cache directory with a live journal, and a manifest into which it was folded.
 struct Bench {
@@ -98,7 +98,10 @@ fn wherever_a_byte_is_flipped_the_answer_is_right_or_the_manifest_is_set_aside()
         bytes[place] ^= 0x10;
         std::fs::write(bench.path(), bytes).unwrap();
         let asked = bench.manifest().read(|query| {
-            Ok((query.outcomes(crate::manifest::testing::at(0))?, query.blocks(&Default::default())?.len()))
+            Ok((
+                query.outcomes(crate::manifest::testing::at(0), Timestamp::MAX)?,
+                query.blocks(&Default::default())?.len(),
+            ))
         });
         match asked {
             Ok((outcomes, found)) => assert_eq!((outcomes[0].count, found), (5, 200), "byte {place}"),

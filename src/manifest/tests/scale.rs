@@ -60,7 +60,7 @@ fn a_million_blocks_fold_and_answer_in_seconds() {
                 let coverage = timed("  coverage", || query.coverage())?;
                 println!("  {} holes", coverage[0].holes.len());
                 timed("  views", || query.views())?;
-                timed("  outcomes", || query.outcomes(Timestamp::from_ns(0)))?;
+                timed("  outcomes", || query.outcomes(Timestamp::from_ns(0), Timestamp::MAX))?;
                 timed("  top misses", || query.top_misses(Timestamp::from_ns(0), 10)).map(drop)
             })
             .unwrap();

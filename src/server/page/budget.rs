@@ -7,11 +7,10 @@ use maud::{Markup, html};
 use super::chart::{Chart, Words, round_numbers};
 use super::times::{self, seconds};
 use super::{Tone, words};
+use crate::inspect::limits::PAGE;
 use crate::inspect::{BudgetPoint, StatusFacts, quantity};
 use crate::model::Timestamp;
-
-/// Above this burn rate the alert that wakes people up may fire.
-const PAGE_BURN: f64 = 6.0;
+use crate::slo::below;
 
 /// The service level, window by window, beside the budget's burn-down.
 pub(super) fn budget(facts: &StatusFacts) -> Markup {
@@ -69,28 +68,28 @@ fn burn(rate: Option<f64>) -> String {
 pub(super) fn ratio_tone(ratio: Option<f64>, objective: f64) -> Tone {
     match ratio {
         None => Tone::Plain,
-        Some(ratio) if ratio < objective - 1e-9 => Tone::Bad,
+        Some(ratio) if below(ratio, objective) => Tone::Bad,
         Some(_) => Tone::Good,
     }
 }
 
 fn burn_tone(rate: Option<f64>) -> Tone {
     match rate {
-        Some(rate) if rate > PAGE_BURN + 1e-9 => Tone::Bad,
-        Some(rate) if rate > 1.0 + 1e-9 => Tone::Warning,
+        Some(rate) if below(PAGE.rate, rate) => Tone::Bad,
+        Some(rate) if below(1.0, rate) => Tone::Warning,
         _ => Tone::Plain,
     }
 }
 
 /// `41.3 %`, `-500 %`.
 pub(super) fn left_in_figures(left: f64) -> String {
-    if left < -1e-9 { format!("-{}", quantity::percent(-left)) } else { quantity::percent(left.max(0.0)) }
+    if below(left, 0.0) { format!("-{}", quantity::percent(-left)) } else { quantity::percent(left.max(0.0)) }
 }
 
 pub(super) fn left_tone(left: Option<f64>) -> Tone {
     match left {
         None => Tone::Plain,
-        Some(left) if left < -1e-9 => Tone::Bad,
+        Some(left) if below(left, 0.0) => Tone::Bad,
         Some(left) if left < 0.25 => Tone::Warning,
         Some(_) => Tone::Good,
     }
@@ -117,7 +116,7 @@ fn burn_down(facts: &StatusFacts) -> Markup {
 }
 
 fn left(last: &BudgetPoint) -> String {
-    if last.remaining < -1e-9 {
+    if below(last.remaining, 0.0) {
         format!("overspent by {}", quantity::percent(-last.remaining))
     } else {
         format!("{} left", quantity::percent(last.remaining.max(0.0)))

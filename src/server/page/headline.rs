@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
+use super::upkeep::failing;
 use super::{Tone, budget, words};
-use crate::inspect::health::Level;
-use crate::inspect::{StatusFacts, Verdict, quantity};
-use crate::slo::WindowReport;
+use crate::inspect::health::{Check, Level};
+use crate::inspect::{StatusFacts, Verdict, ViewStatus, quantity};
+use crate::model::Timestamp;
+use crate::slo::below;
 
 /// What a tab of the browser shows.
 pub(super) fn title(facts: &StatusFacts) -> String {
@@ -22,20 +24,33 @@ pub(super) fn headline(facts: &StatusFacts) -> Markup {
     };
     html! {
         header class=(tone.class()) {
-            div {
-                p.name { "Larder status" }
-                p.when { time datetime=(facts.now) { (words::instant(facts.now)) } }
-            }
+            (name_and_time(facts.now))
             h1 { (words) }
             p {
                 @for sentence in sentences(facts) { (words::together(&sentence)) " " }
-                @match super::upkeep::failing(facts) {
-                    0 => {},
-                    1 => { a href="#checks" { "One check did not pass" } "." },
-                    more => { a href="#checks" { (more) " checks did not pass" } "." },
-                }
+                (not_passed(&facts.checks))
             }
             @if facts.verdict != Verdict::NoData { (figures(facts)) }
+        }
+    }
+}
+
+pub(super) fn name_and_time(now: Timestamp) -> Markup {
+    html! {
+        div {
+            p.name { "Larder status" }
+            p.when { time datetime=(now) { (words::instant(now)) } }
+        }
+    }
+}
+
+/// How many checks did not pass, as a link to them.
+pub(super) fn not_passed(checks: &[Check]) -> Markup {
+    html! {
+        @match failing(checks) {
+            0 => {},
+            1 => { a href="#checks" { "One check did not pass" } "." },
+            more => { a href="#checks" { (more) " checks did not pass" } "." },
         }
     }
 }
@@ -63,7 +78,7 @@ fn sentences(facts: &StatusFacts) -> Vec<String> {
         ));
         return sentences;
     }
-    sentences.push(match window_of(facts, "5m") {
+    sentences.push(match facts.slo.window("5m").filter(|window| window.requests > 0) {
         Some(now) => format!(
             "Of the last five minutes' {} {} came from cache; at least {objective} should.",
             quantity::counted(now.requests, "request", "requests"),
@@ -81,7 +96,7 @@ fn sentences(facts: &StatusFacts) -> Vec<String> {
 fn budget_in_words(facts: &StatusFacts, window: &str) -> Option<String> {
     let budget = &facts.slo.budget;
     let left = budget.remaining?;
-    let mut sentence = if left < -1e-9 {
+    let mut sentence = if below(left, 0.0) {
         format!("The error budget of {window} is overspent by {}", quantity::percent(-left))
     } else {
         format!("{} of the error budget of {window} is left", quantity::percent(left.max(0.0)))
@@ -96,7 +111,7 @@ fn budget_in_words(facts: &StatusFacts, window: &str) -> Option<String> {
 /// The view that spends most of the budget, where there is something to mend.
 fn where_to_look(facts: &StatusFacts) -> Option<String> {
     let worst = facts.views.first().filter(|view| view.bad() > 0 && facts.verdict != Verdict::Fine)?;
-    let all: u64 = facts.views.iter().map(super::views::bad).sum();
+    let all: u64 = facts.views.iter().map(ViewStatus::bad).sum();
     let share = words::share(worst.bad(), all);
     let reason =
         worst.reasons.first().map_or_else(String::new, |(reason, _)| format!(", mostly for the reason “{reason}”"));
@@ -106,7 +121,7 @@ fn where_to_look(facts: &StatusFacts) -> Option<String> {
 /// What everybody looks for first, large.
 fn figures(facts: &StatusFacts) -> Markup {
     let ratio = |window: &str| {
-        let ratio = window_of(facts, window).and_then(|report| report.hit_ratio);
+        let ratio = facts.slo.ratio(window);
         (budget::ratio(ratio), budget::ratio_tone(ratio, facts.slo.objective))
     };
     let remaining = facts.slo.budget.remaining;
@@ -127,11 +142,6 @@ fn figures(facts: &StatusFacts) -> Markup {
             }
         }
     }
-}
-
-/// A window that had requests.
-fn window_of<'a>(facts: &'a StatusFacts, name: &str) -> Option<&'a WindowReport> {
-    facts.slo.windows.iter().find(|window| window.window == name && window.requests > 0)
 }
 
 #[cfg(test)]

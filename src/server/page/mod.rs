@@ -3,6 +3,7 @@
 //! | part | |
 //! |---|---|
 //! | `headline` | whether we are fine, in words |
+//! | `silent` | the same while the manifest does not answer |
 //! | `budget` | ratios, burn rates and how the budget went |
 //! | `requests` | the last day by outcome |
 //! | `views` | one line per view |
@@ -16,6 +17,7 @@ mod budget;
 mod chart;
 mod headline;
 mod requests;
+mod silent;
 #[cfg(test)]
 mod testing;
 mod times;
@@ -25,7 +27,9 @@ mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::inspect::StatusFacts;
+use super::router::endpoints;
+use crate::inspect::{SilentFacts, StatusFacts};
+use crate::model::Timestamp;
 
 /// What the page may load: nothing but the empty icon that stands in it. To be sent with it as
 /// `Content-Security-Policy`.
@@ -50,20 +54,30 @@ pub fn render(facts: &StatusFacts, path: &str) -> String {
             (views::views(facts))
             (upkeep::disk(facts))
             (upkeep::invalidations(facts))
-            (upkeep::checks(facts))
+            (upkeep::checks(&facts.checks))
         }
-        (foot(facts, path.trim_end_matches('/')))
+        (foot(facts.version, facts.now, path.trim_end_matches('/')))
     };
-    document(facts, &body).into_string()
+    document(&headline::title(facts), &body).into_string()
 }
 
-fn document(facts: &StatusFacts, body: &Markup) -> Markup {
+/// The page while the manifest does not answer.
+pub fn render_silent(facts: &SilentFacts, path: &str) -> String {
+    let body = html! {
+        (silent::headline(facts))
+        main { (upkeep::checks(&facts.checks)) }
+        (foot(facts.version, facts.now, path.trim_end_matches('/')))
+    };
+    document(silent::TITLE, &body).into_string()
+}
+
+fn document(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
-                title { (headline::title(facts)) }
+                title { (title) }
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta name="referrer" content="no-referrer";
@@ -78,15 +92,15 @@ fn document(facts: &StatusFacts, body: &Markup) -> Markup {
     }
 }
 
-fn foot(facts: &StatusFacts, base: &str) -> Markup {
+fn foot(version: &str, now: Timestamp, base: &str) -> Markup {
     html! {
         footer {
             p {
-                "Larder " (facts.version) " · made " time datetime=(facts.now) { (words::instant(facts.now)) }
+                "Larder " (version) " · made " time datetime=(now) { (words::instant(now)) }
                 " · made anew every " (REFRESH) " s · all times are UTC"
             }
             nav aria-label="Other endpoints" {
-                @for path in ["/metrics", "/slo", "/blocks", "/health", "/ready"] {
+                @for path in endpoints().filter(|path| *path != "/") {
                     a href={ (base) (path) } { (path) }
                 }
             }

@@ -29,8 +29,8 @@ pub(super) fn one_request() -> StatusFacts {
 
 /// Three of ten requests missed, all month.
 pub(super) fn overspent() -> StatusFacts {
-    let minutes: Vec<_> = (0..720)
-        .flat_map(|hour| [(minute(hour * 60), Outcome::Hit, 70), (minute(hour * 60), Outcome::Miss, 30)])
+    let minutes: Vec<_> = (0..8640)
+        .flat_map(|part| [(minute(part * 5), Outcome::Hit, 70), (minute(part * 5), Outcome::Miss, 30)])
         .collect();
     with_views(StatusFacts::of_minutes(&minutes, &Settings::default(), now()), 2)
 }
@@ -47,7 +47,7 @@ pub(super) fn facts(views: usize) -> StatusFacts {
 }
 
 fn minute(ago: i64) -> i64 {
-    now().as_ns() / 60_000_000_000 - ago
+    now().minute() - ago
 }
 
 /// One check that passed and is an alert's, one that failed and has a fix.

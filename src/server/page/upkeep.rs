@@ -7,11 +7,10 @@ use super::chart::bar;
 use super::views::name;
 use super::words::{ago, foreign, instant, part, together};
 use crate::inspect::health::{Check, Level};
-use crate::inspect::{StatusFacts, quantity};
+use crate::inspect::limits::free_wanted;
+use crate::inspect::{RUNBOOK, StatusFacts, quantity};
 use crate::manifest::Invalidation;
 use crate::model::Timestamp;
-
-const RUNBOOK: &str = "https://github.com/larder-rs/larder/blob/main/docs/runbook.md";
 
 /// How full the disk is, as two bars.
 pub(super) fn disk(facts: &StatusFacts) -> Markup {
@@ -31,7 +30,7 @@ pub(super) fn disk(facts: &StatusFacts) -> Markup {
     );
     let free_tone = match disk.free {
         free if free < disk.reserve => Tone::Bad,
-        free if free < disk.reserve.saturating_add(disk.reserve / 2) => Tone::Warning,
+        free if free < free_wanted(disk.reserve) => Tone::Warning,
         _ => Tone::Good,
     };
     // The reserve stays visible however much is free.
@@ -115,18 +114,18 @@ fn range(invalidation: &Invalidation) -> String {
 }
 
 /// The daily checks, the conditions of the alerts among them.
-pub(super) fn checks(facts: &StatusFacts) -> Markup {
+pub(super) fn checks(checks: &[Check]) -> Markup {
     html! {
         section aria-labelledby="checks" {
             h2 id="checks" {
                 "Checks "
-                span.muted { (quantity::count(failing(facts))) " of " (quantity::count(facts.checks.len() as u64)) " did not pass" }
+                span.muted { (quantity::count(failing(checks))) " of " (quantity::count(checks.len() as u64)) " did not pass" }
             }
             ul.alerts {
-                @for check in worst_first(facts) { (line(check)) }
+                @for check in worst_first(checks) { (line(check)) }
             }
             p.note {
-                "What " code { "larder doctor" } " says, as the manifest has it. A check with a link has the condition of an "
+                "What " code { "larder doctor" } " says. A check with a link has the condition of an "
                 "alert; Prometheus decides how long it has to hold. " code { "larder explain NAME" }
                 " says which views, entities and changes spent the budget."
             }
@@ -135,12 +134,12 @@ pub(super) fn checks(facts: &StatusFacts) -> Markup {
 }
 
 /// How many checks did not pass.
-pub(super) fn failing(facts: &StatusFacts) -> u64 {
-    facts.checks.iter().filter(|check| check.level > Level::Pass).count() as u64
+pub(super) fn failing(checks: &[Check]) -> u64 {
+    checks.iter().filter(|check| check.level > Level::Pass).count() as u64
 }
 
-fn worst_first(facts: &StatusFacts) -> Vec<&Check> {
-    let mut checks: Vec<_> = facts.checks.iter().collect();
+fn worst_first(checks: &[Check]) -> Vec<&Check> {
+    let mut checks: Vec<_> = checks.iter().collect();
     checks.sort_by_key(|check| std::cmp::Reverse(check.level));
     checks
 }
@@ -159,7 +158,7 @@ fn line(check: &Check) -> Markup {
                 None => span { (check.name) },
             }
             span {
-                (together(&foreign(&check.figure))) "; " (together(&check.limit))
+                (together(&foreign(&check.in_words())))
                 @if let Some(fix) = &check.fix {
                     " — " (foreign(&fix.advice))
                     @if let Some(command) = &fix.command { ": " code { "larder " (foreign(command)) } }
@@ -191,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_check_that_is_an_alert_links_to_its_section_of_the_runbook() {
-        let page = checks(&facts(1)).into_string();
+        let page = checks(&facts(1).checks).into_string();
         assert!(page.contains("docs/runbook.md#featurestorehitratiolow\""), "{page}");
         let [bad, good] = [page.find("act now"), page.find(">pass<")];
         assert!(bad.is_some() && bad < good, "the worst comes first: {page}");

@@ -10,7 +10,7 @@ use crate::model::{Timestamp, ViewName};
 
 /// The table of views.
 pub(super) fn views(facts: &StatusFacts) -> Markup {
-    let all: u64 = facts.views.iter().map(bad).sum();
+    let all: u64 = facts.views.iter().map(ViewStatus::bad).sum();
     html! {
         section aria-labelledby="views" {
             h2 id="views" { "Views " span.muted { (quantity::count(facts.views.len() as u64)) } }
@@ -38,11 +38,6 @@ pub(super) fn views(facts: &StatusFacts) -> Markup {
             }
         }
     }
-}
-
-/// Requests of a view that spent budget.
-pub(super) fn bad(view: &ViewStatus) -> u64 {
-    view.bad()
 }
 
 fn row(view: &ViewStatus, all_bad: u64, objective: f64, now: Timestamp) -> Markup {

@@ -11,13 +11,14 @@ use arrow::datatypes::{DataType, Float64Type, TimeUnit, TimestampNanosecondType}
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::{column, days_of, features_of, features_of_day, rows, value};
+use crate::checkout;
 use crate::technical::{Bars, FEATURE_NAMES, Features, MIN_BARS, lookback_for, read_bars};
 
 const TOLERANCE: f64 = 1e-9;
 
 /// Real bars and TA-Lib's output over them lie beside the project, where there are any.
 pub(super) fn shared(file: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared").join(file);
+    let path = checkout::path("../shared").join(file);
     if !path.exists() {
         println!("skipped: {} is not there", path.display());
         return None;

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use super::http;
 use super::service::{FEED_STOPPED, Load, Orders, SOURCE_IS_DOWN, Service, warm};
-use super::stack::{Alert, PATIENCE, Pace, Process, Programs, Stack, WATCHDOG, free_address, until};
+use super::stack::{Alert, PATIENCE, Pace, Process, Programs, SCRAPED, Stack, WATCHDOG, free_address, until};
 use super::units::{Machine, Places};
 use super::webhook::Told;
 use crate::runbook;
@@ -75,6 +75,7 @@ impl Day {
     pub fn begin_in(programs: &Programs, plan: &Plan, dir: tempfile::TempDir, cache: PathBuf) -> Self {
         // Disk alone, so that what happens to files is noticed at once; nothing is too young to be removed.
         let usual = [
+            SCRAPED,
             ("LARDER_MANIFEST__FOLD_INTERVAL", "500ms"),
             ("LARDER_DISK__RESERVE_GB", "0"),
             ("LARDER_DISK__MIN_AGE", "0s"),

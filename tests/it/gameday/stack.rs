@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::http;
 use super::hurry::hurry;
 use super::webhook::Webhook;
+use crate::checkout;
 use crate::tools::tool;
 
 /// How long anything may take.
@@ -112,7 +113,7 @@ impl Programs {
 }
 
 pub fn shipped(path: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let path = checkout::path(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -125,6 +126,9 @@ pub enum Pace {
 
 /// What Prometheus does each minute, and for how long it takes an old sample for the present, 5 minutes.
 const DEFAULTS_IN_A_HURRY: &[&str] = &["--rules.alert.resend-delay=1s", "--query.lookback-delta=5s"];
+
+/// The longest time between two scrapes of such a stack, as a setting; on a busy machine a few are late.
+pub const SCRAPED: (&str, &str) = ("LARDER_METRICS__SCRAPE_INTERVAL", "1s");
 
 /// What watches a feature store at `target`.
 pub struct Stack {

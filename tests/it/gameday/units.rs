@@ -85,7 +85,7 @@ impl Machine {
         }
         std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_larder"), bin.join("larder")).unwrap();
         let path = std::env::var("PATH").unwrap();
-        let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/systemd");
+        let units = crate::checkout::path("config/systemd");
         let own = [
             ("PATH", format!("{}:{path}", bin.display())),
             ("HOME", dir.join("home").display().to_string()),

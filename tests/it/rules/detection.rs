@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::routes::receivers;
-use super::{RULE_FILES, alert, cut, files, read, root, rules};
+use super::{RULE_FILES, alert, cut, files, read, rules};
+use crate::checkout;
 use crate::tools::{run, tool};
 use larder::Settings;
 
@@ -21,7 +22,7 @@ struct Table {
 }
 
 fn table() -> Table {
-    let page = read(root().join("docs/detection.md"));
+    let page = read(checkout::path("docs/detection.md"));
     let mut lines = page.lines().filter_map(|line| line.strip_prefix('|')).map(|line| {
         let cells = line.trim_end().trim_end_matches('|').split('|');
         cells.map(|cell| cell.trim().trim_matches('`').to_owned()).collect::<Vec<_>>()

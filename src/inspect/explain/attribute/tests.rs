@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::manifest::RemovalReason;
 use crate::model::{Fingerprint, MissReason};
 
 const NOW: i64 = 100_000;
@@ -17,8 +18,8 @@ fn minute(at: i64) -> Timestamp {
     Timestamp::from_secs(at * 60)
 }
 
-fn requests(name: &str, outcome: Outcome, count: u64) -> MinuteCount {
-    MinuteCount { minute: NOW, view: view(name), outcome, count }
+fn requests(name: &str, outcome: Outcome, count: u64) -> OutcomeCount {
+    OutcomeCount { view: view(name), outcome, count }
 }
 
 fn missed(at: i64, name: &str, entity: &str, reason: MissReason, blocks: u64) -> MinuteMisses {
@@ -229,7 +230,10 @@ proptest! {
             let places: f64 = spent.places.values().sum();
             prop_assert!((places - spent.requests).abs() < 1e-6);
             let took: u64 = match cause {
-                Cause::Removed(reason) => evidence.removals.iter().filter(|r| r.reason == *reason).map(|r| r.blocks).sum(),
+                Cause::EvictedSize | Cause::EvictedDisk | Cause::Orphan => {
+                    let so = |row: &&MinuteRemovals| Cause::of_removal(row.reason).as_ref() == Some(cause);
+                    evidence.removals.iter().filter(so).map(|row| row.blocks).sum()
+                }
                 Cause::Invalidated(_) => evidence.invalidations.iter().map(|done| done.blocks).sum(),
                 _ => u64::MAX,
             };
