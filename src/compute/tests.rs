@@ -123,16 +123,18 @@ fn column(batch: &RecordBatch, name: &str) -> Vec<Option<f64>> {
 #[test]
 fn a_view_mixes_columns_indicators_sql_and_functions() {
     let desk = desk(BARS, &[2.0, 5.0, 4.0]);
-    let answer = desk.features.get_or_compute(&view("momentum"), &entity(), minutes(0, 4)).unwrap();
+    // Up to the close of the last bar, and with it.
+    let range = TimeRange::new(at(0), Timestamp::from_ns(at(3).as_ns() + 1)).unwrap();
+    let answer = desk.features.get_or_compute(&view("momentum"), &entity(), range).unwrap();
     assert_eq!(answer.outcome(), Outcome::Miss);
     let batch = answer.to_batch().unwrap();
     assert_eq!(column(&batch, "change"), [None, Some(3.0), Some(-1.0)]);
     assert_eq!(column(&batch, "close"), [2.0, 5.0, 4.0].map(Some));
     assert_eq!(column(&batch, "best"), [2.0, 5.0, 5.0].map(Some));
     assert_eq!(column(&batch, "tripled"), [6.0, 15.0, 12.0].map(Some));
-    let direct = desk.features.compute(&view("momentum"), &entity(), minutes(0, 4)).unwrap();
+    let direct = desk.features.compute(&view("momentum"), &entity(), range).unwrap();
     assert_eq!(direct, batch);
-    let again = desk.features.get_or_compute(&view("momentum"), &entity(), minutes(0, 4)).unwrap();
+    let again = desk.features.get_or_compute(&view("momentum"), &entity(), range).unwrap();
     assert_eq!(again.outcome(), Outcome::Hit);
 }
 
@@ -208,7 +210,7 @@ fn what_does_not_hold_is_named_with_its_place() {
         (
             "close = { column = \"close\" }",
             "close = { column = \"clos\" }",
-            "feature close: the rows have no column \"clos\": they have close",
+            "feature close: the rows have no column \"clos\": they have ts, symbol, close",
         ),
     ];
     for (from, to, part) in cases {
@@ -270,7 +272,7 @@ fn a_day_alone_is_the_same_day_of_a_year() {
     let range = |from, to| TimeRange::parse(from, to).unwrap();
     for name in ["technical_features", "macro_features"] {
         let year = features.warm(&view(name), &entity, range("2024-11-01", "2025-12-01")).unwrap();
-        for (from, to) in [("2025-03-03", "2025-03-04"), ("2025-11-03", "2025-11-04"), ("2025-10-31", "2025-11-05")] {
+        for (from, to) in [("2025-03-04", "2025-03-05"), ("2025-11-06", "2025-11-07"), ("2025-10-31", "2025-11-05")] {
             let day = features.compute(&view(name), &entity, range(from, to)).unwrap();
             assert!(day.num_rows() > 0, "{name} {from}");
             let cut = features.store().get(&features.view(&view(name)).unwrap(), &entity, range(from, to)).unwrap();

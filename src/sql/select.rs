@@ -59,6 +59,9 @@ impl Select {
 pub(super) const ROWS: &str = "rows";
 
 fn check(sandbox: &Sandbox, whole: &str, text: &str, table: &str, before: usize) -> Result<Select> {
+    if text.trim().is_empty() {
+        return Err(Error::invalid("it is empty"));
+    }
     let parsed = sandbox.parse(whole)?;
     if parsed["error"] == Value::Bool(true) {
         return Err(refusal(&parsed, text, before));
