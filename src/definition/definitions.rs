@@ -81,17 +81,17 @@ impl Definitions {
                 .map_err(|error| Error::invalid(format!("view {name}: source {source}: {error}")))?,
             ViewSource::View(read) => Value::String(self.feature_view(read)?.fingerprint().to_string()),
         };
-        self.builder(view)?.definition(canonical::view(view, rows)?).build()
+        let lateness = self.lateness(view)?;
+        self.builder(view)?.lateness(lateness).definition(canonical::view(view, rows)?).build()
     }
 
-    /// The feature view but for what it is computed from, which needs the environment.
+    /// The feature view, but for its lateness and what it is computed from: others decide these.
     pub(super) fn builder(&self, view: &ViewDefinition) -> Result<FeatureViewBuilder> {
         let entity = self.entities.get(&view.entity).ok_or_else(|| missing("entity", &view.entity))?;
         let mut builder = FeatureView::builder(view.name.as_str())
             .span(view.span)
             .lookback(view.lookback)
             .version(&view.version)
-            .lateness(self.lateness(view)?)
             .stale_while_revalidate(view.stale_while_revalidate)
             .max_stale(view.max_stale);
         for (key, key_type) in &entity.keys {
@@ -119,6 +119,7 @@ impl Definitions {
         Ok(builder)
     }
 
+    /// Its own, or that of what it reads.
     fn lateness(&self, view: &ViewDefinition) -> Result<Duration> {
         match (view.lateness, &view.source) {
             (Some(lateness), _) => Ok(lateness),

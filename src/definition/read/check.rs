@@ -20,6 +20,7 @@ pub(super) fn check(collection: &Collection) -> Vec<Finding> {
         })
         .collect();
     for view in collection.definitions.views.values() {
+        found.extend(refusal(collection, view).map(|what| finding(&view.place, what)));
         let of_view = circle(collection, view).into_iter().chain(keys(collection, view));
         found.extend(of_view.map(|what| finding(&view.place, format!("view \"{}\": {what}", view.name))));
         for feature in &view.features {
@@ -82,6 +83,14 @@ fn in_a_view<'c>(collection: &'c Collection, name: &FeatureName) -> Option<&'c s
     collection
         .names(Section::Feature)
         .find(|full| full.split_once('.').is_some_and(|(_, feature)| feature == name.as_str()))
+}
+
+/// What the model says against a view, of which it knows what it may be.
+fn refusal(collection: &Collection, view: &ViewDefinition) -> Option<String> {
+    // Features that could not be read are mistakes already, and lack here.
+    let is_whole = !view.features.is_empty() && features_of(collection, &view.name).count() == view.features.len();
+    let builder = is_whole.then(|| collection.definitions.builder(view).ok()).flatten()?;
+    builder.build().err().map(|error| error.to_string())
 }
 
 /// Views that read one another without an end; said of the first of them alone.

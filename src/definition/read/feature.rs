@@ -9,12 +9,10 @@ use crate::model::{Feature, FeatureName, ViewName};
 
 /// The features of the view that `table` defines, in the order in which they stand in the file.
 pub(super) fn features(of: &ViewName, view: &Table<'_>, collection: &mut Collection) -> Vec<FeatureDefinition> {
-    let Some(mut table) = view.table("features") else {
-        if !view.has("features") {
-            view.mistake("features", "features is missing: use a table with an entry for each feature");
-        }
-        return Vec::new();
-    };
+    if !view.has("features") || view.is_empty("features") {
+        view.mistake("features", "features is missing: use a table with an entry for each feature");
+    }
+    let Some(mut table) = view.table("features") else { return Vec::new() };
     let mut features = Vec::new();
     for (name, at, value) in table.entries() {
         collection.declare(Section::Feature, &format!("{of}.{name}"), view.file.place(at));

@@ -9,13 +9,13 @@ use super::value::{Positive, Value, Whole, quoted};
 type Read = fn(&Table<'_>) -> Option<Indicator>;
 
 /// Every kind with what reads its parameters. The least periods are TA-Lib's.
-pub(super) const KINDS: [(&str, Read); 21] = [
+const KINDS: [(&str, Read); 21] = [
     ("log_return", |table| {
-        let (column, over) = (table.required("column"), over(table));
+        let (column, over) = (table.column("column"), over(table));
         Some(Indicator::LogReturn { column: column?, over: over? })
     }),
     ("change", |table| {
-        let (column, over, relative) = (table.required("column"), over(table), table.or("relative", true));
+        let (column, over, relative) = (table.column("column"), over(table), table.or("relative", true));
         Some(Indicator::Change { column: column?, over: over?, relative })
     }),
     ("sma", |table| series(table, 2).map(|(column, period)| Indicator::Sma { column, period })),
@@ -45,11 +45,11 @@ pub(super) const KINDS: [(&str, Read); 21] = [
     ("rolling_max", |table| series(table, 2).map(|(column, period)| Indicator::RollingMax { column, period })),
     ("rank", |table| series(table, 2).map(|(column, period)| Indicator::Rank { column, period })),
     ("lag", |table| {
-        let (column, bars) = (table.required("column"), count(table, "bars", 1));
+        let (column, bars) = (table.column("column"), count(table, "bars", 1));
         Some(Indicator::Lag { column: column?, bars: bars? })
     }),
     ("spread", |table| {
-        let (column, minus) = (table.required("column"), table.required("minus"));
+        let (column, minus) = (table.column("column"), table.column("minus"));
         Some(Indicator::Spread { column: column?, minus: minus? })
     }),
     ("time_of_day", |table| {
@@ -78,7 +78,7 @@ pub(super) fn indicator(table: &mut Table<'_>) -> Option<Indicator> {
 }
 
 fn series(table: &Table<'_>, least: usize) -> Option<(String, Period)> {
-    let (column, period) = (table.required("column"), count(table, "period", least));
+    let (column, period) = (table.column("column"), count(table, "period", least));
     column.zip(period)
 }
 
@@ -89,7 +89,7 @@ fn bars(table: &Table<'_>, least: usize) -> Option<(Prices, Period)> {
 }
 
 fn macd(table: &Table<'_>) -> Option<Indicator> {
-    let (column, output) = (table.required("column"), table.required("output"));
+    let (column, output) = (table.column("column"), table.required("output"));
     let (fast, slow, signal) = (count(table, "fast", 2), count(table, "slow", 2), count(table, "signal", 1));
     let (fast, slow) = fast.zip(slow)?;
     if fast >= slow {
@@ -131,4 +131,45 @@ fn above_zero(table: &Table<'_>, key: &'static str) -> Option<f64> {
         number if number > 0.0 => Ok(number),
         number => Err(format!("{number} is not allowed: use a number above 0")),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::definition::ValueType;
+    use crate::definition::tests::read;
+    use crate::model::ViewName;
+
+    #[test]
+    fn every_kind_of_indicator_is_read_as_what_it_is_called() {
+        let parameters = |kind: &str| match kind {
+            "log_return" | "change" => "column = \"close\", over = \"5m\"",
+            "atr" | "atr_pct" | "adx" | "vwap" => "period = 14",
+            "macd" => "column = \"close\", fast = 12, slow = 26, signal = 9, output = \"signal\"",
+            "bollinger" => "column = \"close\", period = 20, output = \"percent_b\"",
+            "lag" => "column = \"close\", bars = 1",
+            "spread" => "column = \"ask\", minus = \"bid\"",
+            "time_of_day" | "day_of_week" => "encode = \"sin\", zone = \"America/Bogota\"",
+            _ => "column = \"close\", period = 20",
+        };
+        for kind in super::KINDS.map(|(kind, _)| kind) {
+            let text = format!(
+                "[view.v]\nentity = \"symbol\"\nsource = \"bars\"\nfeatures.x = {{ kind = \"{kind}\", {} }}",
+                parameters(kind)
+            );
+            let definitions = read(&text).unwrap();
+            let feature = &definitions.views()[&ViewName::new("v").unwrap()].features[0];
+            assert_eq!(feature.value_type, ValueType::Double);
+            let written = serde_json::to_value(&feature.expression).unwrap();
+            assert_eq!(written["indicator"]["kind"], kind);
+        }
+    }
+
+    #[test]
+    fn the_documentation_has_every_kind() {
+        let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/definitions.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        for (kind, _) in super::KINDS {
+            assert!(page.contains(&format!("`{kind}`")), "{kind} is missing from docs/definitions.md");
+        }
+    }
 }

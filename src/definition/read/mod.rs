@@ -194,14 +194,6 @@ fn named<N>(name: &str, new: fn(&str) -> Result<N>, table: &mut Table<'_>) -> Op
 /// The definitions, where there is no mistake in them.
 fn finish(collection: Collection) -> Result<Definitions, ReadError> {
     let Collection { mut definitions, mut mistakes, .. } = collection;
-    if mistakes.is_empty() {
-        // The rules of the model, which knows what a view may be.
-        let built = definitions.views.values().map(|view| (view, definitions.builder(view).and_then(|it| it.build())));
-        let refused = built.filter_map(|(view, built)| {
-            built.err().map(|error| Finding { place: view.place.clone(), message: error.to_string() })
-        });
-        mistakes.extend(refused);
-    }
     if !mistakes.is_empty() {
         mistakes.sort();
         return Err(ReadError::Mistakes(mistakes));

@@ -40,7 +40,8 @@ fn advice(name: &str, indicator: &Indicator) -> Vec<String> {
         let rows = period.rows();
         let numbers: Vec<_> = words.iter().filter_map(|word| word.parse::<usize>().ok()).collect();
         let is_unit = words.last().is_some_and(|word| UNITS.contains(word));
-        if !numbers.contains(&rows) && !(numbers.is_empty() && is_unit) {
+        let says_enough = numbers.contains(&rows) || (numbers.is_empty() && is_unit);
+        if !says_enough {
             advice.push(format!("its period is {rows}: say so in its name, as in {}_{rows}", stem(&words)));
         }
     }

@@ -5,10 +5,11 @@ use crate::config::distance;
 /// The name that is nearest, where one is near.
 pub(super) fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let near = names.into_iter().map(|name| (distance(name, wrong), name)).min();
-    near.filter(|(steps, _)| *steps <= 1 + wrong.chars().count() / 4).map(|(_, name)| name)
+    let length = wrong.chars().count();
+    near.filter(|(steps, _)| *steps < length && *steps <= 1 + length / 4).map(|(_, name)| name)
 }
 
-/// `did you mean "close"?` where a name is near, otherwise what names there are: `the sources are a and b`.
+/// `did you mean "close"?` where a name is near, otherwise what names there are.
 pub(super) fn suggest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>, what: &str) -> String {
     const MOST: usize = 30;
     let mut names: Vec<_> = names.into_iter().collect();
@@ -18,9 +19,9 @@ pub(super) fn suggest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>,
     let more = names.len().saturating_sub(MOST);
     names.truncate(MOST);
     match (names.as_slice(), more) {
-        ([], _) => format!("there are no {what}"),
-        (names, 0) => format!("the {what} are {}", listed(names, "and")),
-        (names, more) => format!("the {what} are {} and {more} more", names.join(", ")),
+        ([], _) => format!("known {what}: none"),
+        (names, 0) => format!("known {what}: {}", listed(names, "and")),
+        (names, more) => format!("known {what}: {} and {more} more", names.join(", ")),
     }
 }
 

@@ -14,7 +14,7 @@ use super::super::template::PathPattern;
 use super::super::zone::Zone;
 use super::nearest::suggest;
 use super::table::Table;
-use super::value::{AnyText, Character, Choice, Positive};
+use super::value::{AnyText, Character, Choice, Positive, Value, quoted};
 use crate::model::{EVENT_TIME, KeyName, SourceName};
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(super) fn source(name: SourceName, mut table: Table<'_>) -> Option<SourceDef
     let kind = kind(which, &table);
     let event_time = match which {
         Kind::Push => Some(table.or("event_time", EVENT_TIME.to_owned())),
-        _ => table.required("event_time"),
+        _ => table.column("event_time"),
     };
     let pushed = which == Kind::Push;
     if pushed && !table.has("types") {
@@ -126,9 +126,12 @@ fn kind(which: Kind, table: &Table<'_>) -> Option<SourceKind> {
 /// One path or a list of them.
 fn paths(table: &Table<'_>) -> Vec<PathPattern> {
     let is_list = |value: &DeValue<'_>| Ok(value.is_array());
+    if !table.has("path") {
+        table.mistake("path", "path is missing: use the files, such as \"bars/*.parquet\"");
+    }
     let texts = match table.with("path", is_list) {
         Some(true) => table.list::<String>("path").unwrap_or_default(),
-        _ => table.required::<String>("path").map(|text| (text, table.value_of("path"))).into_iter().collect(),
+        _ => table.optional::<String>("path").map(|text| (text, table.value_of("path"))).into_iter().collect(),
     };
     if texts.is_empty() && table.with("path", is_list) == Some(true) {
         table.mistake("path", "path: the list is empty: name the files");
@@ -144,10 +147,13 @@ fn csv(table: &Table<'_>) -> CsvFormat {
     let Character(delimiter) = table.or("delimiter", Character(','));
     let Character(decimal) = table.or("decimal", Character('.'));
     if !matches!(decimal, '.' | ',') {
-        table.mistake("decimal", &format!("decimal: {decimal:?} is not allowed: use \".\" or \",\""));
+        table.mistake(
+            "decimal",
+            &format!("decimal: {} is not allowed: use \".\" or \",\"", quoted(&decimal.to_string())),
+        );
     }
     if delimiter == decimal {
-        table.mistake("decimal", &format!("decimal and delimiter are both {decimal:?}: a number would be two"));
+        table.mistake("decimal", "decimal and delimiter are the same: a number would be two");
     }
     let AnyText(null) = table.or("null", AnyText(String::new()));
     CsvFormat { delimiter, header: table.or("header", true), null, decimal }
@@ -172,10 +178,16 @@ fn keys(columns: Option<BTreeMap<KeyName, String>>) -> SourceKeys {
 
 fn label(table: &Table<'_>) -> Label {
     let Some(label) = table.table("label") else { return Label::Close };
-    match label.required("at") {
-        Some(End::Open) => label.required::<Positive>("bar").map_or(Label::Close, |Positive(bar)| Label::Open { bar }),
-        Some(End::Close) | None => Label::Close,
+    let (at, bar) = (label.required("at"), label.optional::<Positive>("bar"));
+    match (at, bar) {
+        (Some(End::Open), Some(Positive(bar))) => return Label::Open { bar },
+        (Some(End::Open), None) if !label.has("bar") => {
+            label.mistake("bar", &format!("bar is missing: use {}", Positive::expected()));
+        }
+        (Some(End::Close), Some(_)) => label.mistake("bar", "bar is for at = \"open\": leave it out"),
+        _ => {}
     }
+    Label::Close
 }
 
 fn layout(table: &Table<'_>) -> Layout {
@@ -193,7 +205,7 @@ fn layout(table: &Table<'_>) -> Layout {
     if !table.has("columns") {
         table.mistake("columns", "columns is missing: of a long table, name each series that is read");
     }
-    let (name, value) = (long.required("name"), long.required("value"));
+    let (name, value) = (long.column("name"), long.column("value"));
     name.zip(value).map_or(Layout::Wide, |(name, value)| Layout::Long { name, value })
 }
 
@@ -220,7 +232,7 @@ fn valid(table: &Table<'_>) -> BTreeMap<String, Validity> {
 fn validity(rules: &Table<'_>) -> Validity {
     let (min, max) = (rules.optional::<f64>("min"), rules.optional::<f64>("max"));
     let (exclusive, finite) = (rules.or("exclusive", false), rules.or("finite", false));
-    if min.is_none() && max.is_none() && (exclusive || !finite) {
+    if !rules.has("min") && !rules.has("max") && (exclusive || !finite) {
         rules.mistake("", "it allows everything: give min, max or finite = true");
     }
     if let (Some(min), Some(max)) = (min, max)

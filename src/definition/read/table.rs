@@ -97,6 +97,20 @@ impl<'t> Table<'t> {
         self.optional(key)
     }
 
+    /// The name of a column.
+    pub fn column(&self, key: &'static str) -> Option<String> {
+        if !self.has(key) {
+            self.mistake(key, &format!("{key} is missing: use the name of a column"));
+        }
+        self.optional(key)
+    }
+
+    /// Whether the table under `key` holds nothing.
+    pub fn is_empty(&self, key: &str) -> bool {
+        let table = self.entries.get(key).and_then(|value| value.get_ref().as_table());
+        table.is_some_and(DeTable::is_empty)
+    }
+
     /// The table under `key`, where there is one.
     pub fn table(&self, key: &'static str) -> Option<Table<'t>> {
         let value = self.get(key)?;
@@ -177,7 +191,7 @@ impl Drop for Table<'_> {
         for (key, _) in self.entries {
             let name = key.get_ref().as_ref();
             if !asked.contains(&name) {
-                let near = suggest(name, asked.iter().copied(), "keys here");
+                let near = suggest(name, asked.iter().copied(), "keys");
                 self.file.mistake(key.span().start, format!("{}: unknown key {}: {near}", self.what, quoted(name)));
             }
         }

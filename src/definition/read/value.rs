@@ -159,8 +159,12 @@ impl Value for Duration {
 
     fn read(value: &DeValue<'_>) -> Result<Self, String> {
         let parsed = text(value).and_then(|text| humantime::parse_duration(text).ok());
+        let duration = parsed.ok_or_else(|| refuse::<Self>(value))?;
         // Timestamps are nanoseconds in 64 bits, so no longer one can be added to them.
-        parsed.filter(|it| i64::try_from(it.as_nanos()).is_ok()).ok_or_else(|| refuse::<Self>(value))
+        match i64::try_from(duration.as_nanos()) {
+            Ok(_) => Ok(duration),
+            Err(_) => Err(format!("{} is not allowed: use less than 292 years", shown(value))),
+        }
     }
 }
 

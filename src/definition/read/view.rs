@@ -19,7 +19,7 @@ pub(super) fn entity(name: EntityName, table: Table<'_>) -> Option<EntityDefinit
         None => BTreeMap::from([(KeyName::new(name.as_str()).ok()?, KeyType::Text)]),
         Some(keys) => keys,
     };
-    if keys.is_empty() {
+    if table.is_empty("keys") {
         table.mistake("keys", "keys: there is none: use { symbol = \"text\" }, or leave keys out");
     }
     Some(EntityDefinition { place: table.file.place(table.at), name, keys, description })
