@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use serde::Serializer;
-use serde_json::{Number, Value, json};
+use serde_json::{Value, json};
 
 use super::source::{SourceDefinition, SourceKind};
 use super::template::{Environment, PathPattern};
 use super::view::ViewDefinition;
 use crate::error::{Error, Result};
-
-/// Whole numbers up to here are exact as floats.
-const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// A duration as its nanoseconds, in text because they do not fit every number.
 pub(super) fn nanoseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -33,12 +30,11 @@ pub(super) fn view(view: &ViewDefinition, rows: Value) -> Result<String> {
 
 /// What decides the rows of a source. It holds no secret.
 pub(super) fn source(source: &SourceDefinition, environment: &Environment) -> Result<Value> {
-    Ok(json!({
+    let mut definition = json!({
         "kind": kind(&source.kind, environment)?,
         "event_time": source.event_time,
         "created_time": source.created_time,
         "time_zone": source.time_zone.name(),
-        "time_unit": text(&source.time_unit)?,
         "label": text(&source.label)?,
         "keys": text(&source.keys)?,
         "layout": text(&source.layout)?,
@@ -48,7 +44,12 @@ pub(super) fn source(source: &SourceDefinition, environment: &Environment) -> Re
         "on_null_time": text(&source.on_null_time)?,
         "valid": text(&source.valid)?,
         "fill": text(&source.fill)?,
-    }))
+    });
+    // Only where there is one: no key may appear in what was fingerprinted without it.
+    if let (Some(unit), Some(keys)) = (source.time_unit, definition.as_object_mut()) {
+        keys.insert("time_unit".to_owned(), text(&unit)?);
+    }
+    Ok(definition)
 }
 
 fn kind(kind: &SourceKind, environment: &Environment) -> Result<Value> {
@@ -68,7 +69,7 @@ fn text(value: &impl serde::Serialize) -> Result<Value> {
     serde_json::to_value(value).map_err(|error| Error::internal(format!("a definition cannot be written: {error}")))
 }
 
-/// The value with the keys of its tables in order, and 2.0 as 2.
+/// The value with the keys of its tables in order, which is not serde_json's where somebody asked it to keep theirs.
 fn ordered(value: Value) -> Value {
     match value {
         Value::Object(entries) => {
@@ -77,13 +78,6 @@ fn ordered(value: Value) -> Value {
             Value::Object(entries.into_iter().collect())
         }
         Value::Array(values) => Value::Array(values.into_iter().map(ordered).collect()),
-        Value::Number(number) => Value::Number(whole(&number).unwrap_or(number)),
         other => other,
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a whole number within ±2^53")]
-fn whole(number: &Number) -> Option<Number> {
-    let float = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT)?;
-    Some(Number::from(float as i64))
 }

@@ -62,6 +62,7 @@ fn a_directory_is_read_in_the_order_of_names_and_must_hold_something() {
         std::fs::write(directory.path().join(name), text).unwrap();
     }
     let message = Error::from(read().unwrap_err()).to_string();
+    assert_eq!(message.lines().count(), 1, "{message}");
     assert!(message.contains("b.toml:1:9: entity \"e\" is defined twice: first at "), "{message}");
     let nowhere = Definitions::read(&directory.path().join("none"), environment());
     assert_eq!(Error::from(nowhere.unwrap_err()).kind(), ErrorKind::NotFound);
@@ -75,6 +76,13 @@ fn a_view_that_reads_a_view_has_its_lateness_and_knows_its_columns() {
     let name = ViewName::new("v").unwrap();
     assert_eq!(definitions.views()[&name].source, ViewSource::View(ViewName::new("slow").unwrap()));
     assert_eq!(definitions.feature_view(&name).unwrap().lateness().as_secs(), 9);
+}
+
+#[test]
+fn what_columns_a_query_returns_only_the_query_knows() {
+    let text = "[view.v]\nentity = \"symbol\"\nsource = \"quotes\"\nsql = \"SELECT (bid + ask) / 2 AS mid FROM source\"\n\
+                features.a = { column = \"mid\" }";
+    assert!(read(text).is_ok());
 }
 
 #[test]
