@@ -30,12 +30,11 @@ pub(super) fn view(view: &ViewDefinition, rows: Value) -> Result<String> {
 
 /// What decides the rows of a source. It holds no secret.
 pub(super) fn source(source: &SourceDefinition, environment: &Environment) -> Result<Value> {
-    Ok(json!({
+    let mut definition = json!({
         "kind": kind(&source.kind, environment)?,
         "event_time": source.event_time,
         "created_time": source.created_time,
         "time_zone": source.time_zone.name(),
-        "time_unit": text(&source.time_unit)?,
         "label": text(&source.label)?,
         "keys": text(&source.keys)?,
         "layout": text(&source.layout)?,
@@ -45,7 +44,12 @@ pub(super) fn source(source: &SourceDefinition, environment: &Environment) -> Re
         "on_null_time": text(&source.on_null_time)?,
         "valid": text(&source.valid)?,
         "fill": text(&source.fill)?,
-    }))
+    });
+    // Only where there is one: no key may appear in what was fingerprinted without it.
+    if let (Some(unit), Some(keys)) = (source.time_unit, definition.as_object_mut()) {
+        keys.insert("time_unit".to_owned(), text(&unit)?);
+    }
+    Ok(definition)
 }
 
 fn kind(kind: &SourceKind, environment: &Environment) -> Result<Value> {

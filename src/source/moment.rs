@@ -4,10 +4,10 @@ use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Date32Type, Int64Type, TimeUnit, TimestampNanosecondType};
 use chrono::DateTime;
-use jiff::Timestamp;
 use jiff::civil::{DateTime as WallTime, Time};
 use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{SignedDuration, Timestamp};
 
 use super::found::{Found, Kind};
 use crate::definition::{EpochUnit, Zone};
@@ -113,11 +113,11 @@ impl Clockface {
 
     fn midnight(&self, wall: WallTime) -> Result<i64, String> {
         match self.zone.rules().to_ambiguous_timestamp(wall).offset() {
-            // Clocks were set forward at midnight: the day began when they were. The offset before gives that instant
-            // only where the gap begins at midnight, as the later of both does in any case.
+            // Clocks were set forward over midnight: the day began when they were.
             AmbiguousOffset::Gap { .. } => {
-                let later = self.zone.rules().to_ambiguous_timestamp(wall).later();
-                let set = later.ok().and_then(|later| self.zone.rules().preceding(later).next());
+                let later = self.zone.rules().to_ambiguous_timestamp(wall).later().ok();
+                let behind = later.and_then(|later| later.checked_add(SignedDuration::from_nanos(1)).ok());
+                let set = behind.and_then(|behind| self.zone.rules().preceding(behind).next());
                 set.and_then(|set| in_range(set.timestamp())).ok_or_else(|| format!("{wall} {OUTSIDE}"))
             }
             _ => self.on_wall(wall),

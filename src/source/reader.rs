@@ -45,12 +45,15 @@ pub struct Reader {
     pub(super) seam: Seam,
 }
 
+#[cfg(test)]
+type AfterReading = Box<dyn Fn(&Path) + Send + Sync>;
+
 /// What tests see of a reader, and do to it.
 #[cfg(test)]
 #[derive(Default)]
 pub(super) struct Seam {
     /// Done after a file has been read, and before it is known whether it changed.
-    pub(super) after_reading: Option<Box<dyn Fn(&Path) + Send + Sync>>,
+    pub(super) after_reading: Option<AfterReading>,
     /// How many directories the last search listed.
     pub(super) listed: std::sync::atomic::AtomicUsize,
 }

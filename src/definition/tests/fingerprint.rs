@@ -96,6 +96,7 @@ fn what_decides_values_changes_it_and_that_of_the_views_that_read_it() {
         ("event_time = \"ts\"\ncreated", "event_time = \"at\"\ncreated", "vw"),
         ("created_time = \"created\"\n", "", "vw"),
         ("time_zone = \"America/Bogota\"", "time_zone = \"America/Lima\"", "vw"),
+        ("time_zone = \"America/Bogota\"", "time_zone = \"America/Bogota\"\ntime_unit = \"ms\"", "vw"),
         ("bar = \"5m\"", "bar = \"1m\"", "vw"),
         ("label = { at = \"open\", bar = \"5m\" }", "label = { at = \"close\" }", "vw"),
         ("keys = { symbol = \"ticker\" }", "keys = { symbol = \"symbol\" }", "vw"),

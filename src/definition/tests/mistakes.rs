@@ -88,7 +88,7 @@ a.toml:4:14: source "s": event_time: "" is not allowed: use text"#,
         (r#"FILES\npath = "a[.parquet""#, r#"a.toml:4:8: source "s": path: "a[.parquet" has a [ that is not closed"#),
         (
             r#"FILE\ndelimiter = ",""#,
-            r#"a.toml:5:1: source "s": unknown key "delimiter": known keys: columns, created_time, description, event_time, fill, keys, kind, label, lateness, layout, on_duplicate, on_null_time, owner, path, time_zone, types and valid"#,
+            r#"a.toml:5:1: source "s": unknown key "delimiter": known keys: columns, created_time, description, event_time, fill, keys, kind, label, lateness, layout, on_duplicate, on_null_time, owner, path, time_unit, time_zone, types and valid"#,
         ),
         (
             r#"FILE\ntime_zone = "Bogota""#,
