@@ -65,7 +65,7 @@ mod tests {
         ) {
             times.sort_unstable();
             let found = as_of(&times, &[at], Duration::from_nanos(ttl));
-            let newest = (0..times.len()).filter(|row| times[*row] <= at).next_back();
+            let newest = (0..times.len()).rfind(|row| times[*row] <= at);
             let expected = match newest {
                 None => Match::Missing,
                 Some(row) if at - times[row] <= i64::try_from(ttl).unwrap() => Match::Present(row),

@@ -268,8 +268,8 @@ impl Source for Computing<'_> {
         Ok(self.features(gap)?)
     }
 
-    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp {
-        self.bound.watermark(entity, now.saturating_sub(view.lateness()))
+    fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Timestamp {
+        self.bound.watermark(now.saturating_sub(view.lateness()))
     }
 }
 
@@ -296,14 +296,14 @@ impl Bound {
     }
 
     /// Up to where the rows are complete: no source says more than it has.
-    fn watermark(&self, entity: &EntityKey, latest: Timestamp) -> Timestamp {
+    fn watermark(&self, latest: Timestamp) -> Timestamp {
         match &self.supply {
             // A failure here is one of the compute that follows, which says it.
             Supply::Source(source) => match source.reader().and_then(|reader| reader.newest(None)) {
                 Ok(Some(newest)) => latest.min(Timestamp::from_ns(newest.as_ns().saturating_add(1))),
                 _ => Timestamp::from_ns(i64::MIN),
             },
-            Supply::View(read) => read.watermark(entity, latest),
+            Supply::View(read) => read.watermark(latest),
         }
     }
 }

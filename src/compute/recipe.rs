@@ -123,7 +123,7 @@ impl Recipe {
     /// The values of every feature at every row, in their declared types.
     fn evaluate(&self, rows: &Frame) -> Result<Vec<ArrayRef>> {
         let numbers = Columns::of_batch(rows.times().clone(), rows.columns())?;
-        let mut from_sql = self.from_sql(rows)?.into_iter();
+        let mut selected = self.selected(rows)?.into_iter();
         let mut values = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             let found = match &step.how {
@@ -133,7 +133,7 @@ impl Recipe {
                     .cloned()
                     .ok_or_else(|| Error::new(ErrorKind::Compute, format!("the rows have no column {column}"))),
                 How::Indicator(kind) => indicator::compute(kind, &numbers).map(|values| Arc::new(values) as ArrayRef),
-                How::Sql(_) => from_sql.next().ok_or_else(|| Error::internal("a column of SQL is missing")),
+                How::Sql(_) => selected.next().ok_or_else(|| Error::internal("a column of SQL is missing")),
                 How::Function(function, parameters) => call(&**function, rows, parameters),
             };
             let found = found.and_then(|values| step.checked(values, rows.times().len()));
@@ -142,7 +142,7 @@ impl Recipe {
         Ok(values)
     }
 
-    fn from_sql(&self, rows: &Frame) -> Result<Vec<ArrayRef>> {
+    fn selected(&self, rows: &Frame) -> Result<Vec<ArrayRef>> {
         let wanted: Vec<_> = self
             .steps
             .iter()

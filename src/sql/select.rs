@@ -63,10 +63,10 @@ fn check(sandbox: &Sandbox, whole: &str, text: &str, table: &str, before: usize)
         return Err(Error::invalid("it is empty"));
     }
     let parsed = sandbox.parse(whole)?;
-    if parsed["error"] == Value::Bool(true) {
+    if at(&parsed, "error") == &Value::Bool(true) {
         return Err(refusal(&parsed, text, before));
     }
-    let statements = parsed["statements"].as_array().map_or(&[][..], Vec::as_slice);
+    let statements = at(&parsed, "statements").as_array().map_or(&[][..], Vec::as_slice);
     if statements.len() != 1 {
         return Err(Error::invalid(format!("{} statements are given: give one SELECT", statements.len())));
     }
@@ -76,13 +76,21 @@ fn check(sandbox: &Sandbox, whole: &str, text: &str, table: &str, before: usize)
     Ok(Select { text: text.to_owned(), columns: found.columns })
 }
 
+/// The value under this key; null where there is none.
+fn at<'a>(node: &'a Value, key: &str) -> &'a Value {
+    node.get(key).unwrap_or(&Value::Null)
+}
+
 fn refusal(parsed: &Value, text: &str, before: usize) -> Error {
-    let message = parsed["error_message"].as_str().unwrap_or("it cannot be read");
-    if parsed["error_type"] == "not implemented" {
+    let message = at(parsed, "error_message").as_str().unwrap_or("it cannot be read");
+    if at(parsed, "error_type") == "not implemented" {
         return Error::invalid("it is no SELECT: only SELECT is allowed".to_owned());
     }
-    let at = parsed["position"].as_str().and_then(|at| at.parse::<usize>().ok()).and_then(|at| at.checked_sub(before));
-    match at.and_then(|at| text.get(at..)).filter(|rest| !rest.trim().is_empty()) {
+    let place = at(parsed, "position")
+        .as_str()
+        .and_then(|place| place.parse::<usize>().ok())
+        .and_then(|place| place.checked_sub(before));
+    match place.and_then(|place| text.get(place..)).filter(|rest| !rest.trim().is_empty()) {
         Some(rest) => {
             let rest: String = rest.chars().take(30).collect();
             Error::invalid(format!("{message}, where it says `{}`", rest.trim()))
@@ -115,10 +123,10 @@ impl Found {
     }
 
     fn note(&mut self, node: &Value) {
-        let text = |key: &str| node[key].as_str().map(str::to_owned);
-        match node["type"].as_str() {
+        let text = |key: &str| at(node, key).as_str().map(str::to_owned);
+        match at(node, "type").as_str() {
             Some("COLUMN_REF") => {
-                let names = node["column_names"].as_array();
+                let names = at(node, "column_names").as_array();
                 let last = names.and_then(|names| names.last()).and_then(Value::as_str).map(str::to_owned);
                 self.columns.extend(last);
             }
@@ -128,18 +136,18 @@ impl Found {
             Some("VALUE_PARAMETER") => self.parameters = true,
             Some("BASE_TABLE") => {
                 // Whatever schema or catalogue it says: only bare names are given.
-                let path = node["qualified_name"]["path"].as_array();
+                let path = at(at(node, "qualified_name"), "path").as_array();
                 let names: Vec<_> = path.into_iter().flatten().filter_map(Value::as_str).collect();
                 self.tables.insert(names.join("."));
             }
             Some("TABLE_FUNCTION") => {
-                self.table_functions.extend(node["function"]["function_name"].as_str().map(str::to_lowercase))
+                self.table_functions.extend(at(at(node, "function"), "function_name").as_str().map(str::to_lowercase))
             }
             _ => {}
         }
         self.functions.extend(text("function_name").map(|name| name.to_lowercase()));
-        if let Some(entries) = node["cte_map"]["map"].as_array() {
-            self.with.extend(entries.iter().filter_map(|entry| entry["key"].as_str()).map(str::to_owned));
+        if let Some(entries) = at(at(node, "cte_map"), "map").as_array() {
+            self.with.extend(entries.iter().filter_map(|entry| at(entry, "key").as_str()).map(str::to_owned));
         }
     }
 

@@ -47,7 +47,6 @@ impl Format {
         self.try_write(path, batch).map_err(failed)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a file of the user's own")]
     fn try_write(self, path: &Path, batch: &RecordBatch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let file = File::create(path)?;
         match self {
