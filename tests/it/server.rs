@@ -81,7 +81,6 @@ fn without_file_descriptors_the_program_says_so_once_counts_it_and_can_be_stoppe
     let larder = Larder::new();
     larder.demo(&[]);
     let mut command = larder.command(["serve", "--listen", "127.0.0.1:0", "--json"]);
-    // Nothing else needs a descriptor meanwhile.
     command.env("LARDER_MANIFEST__FOLD_INTERVAL", "1h").env("LARDER_DISK__AUTO_CLEAN", "false");
     let dir = tempfile::tempdir().unwrap();
     let log = dir.path().join("log");
@@ -90,6 +89,12 @@ fn without_file_descriptors_the_program_says_so_once_counts_it_and_can_be_stoppe
         let series = "featurestore_http_rejected_total{reason=\"accept\"}";
         get(program.address, "/metrics").metric(series).unwrap()
     };
+    // Its first round is over once it has looked around: it opens the manifest then, which takes descriptors too.
+    let looked_by = Instant::now() + Duration::from_secs(60);
+    while get(program.address, "/metrics").metric("featurestore_quarantined_blocks").is_none() {
+        assert!(Instant::now() < looked_by, "it has not looked around");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     assert_eq!(turned_away(), 0.0);
     allow_files(&program.child, Some(3));
     let waiting = TcpStream::connect(program.address).unwrap();
