@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::failure::Exit;
 use super::report::Printer;
-use super::{apply, clean, demo, doctor, explain, get, invalidate, repair, slo, stats, verify, views};
+use super::{apply, clean, demo, doctor, explain, get, invalidate, repair, slo, stats, verify, views, warm};
 use crate::error::Error;
 
 const AFTER_HELP: &str = "\
@@ -49,6 +49,7 @@ pub enum Command {
     Apply(apply::Options),
     Views(views::Options),
     Get(get::Options),
+    Warm(warm::Options),
     Stats(stats::Options),
     Slo(slo::Options),
     Clean(clean::Options),

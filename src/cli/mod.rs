@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `arguments` | what can be typed |
 //! | `session` | settings and cache directory of one run |
-//! | `demo`, `apply`, `views`, `get`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `doctor`, `explain`, `serve` | one per command: options, work, report |
+//! | `demo`, `apply`, `views`, `get`, `warm`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `doctor`, `explain`, `serve` | one per command: options, work, report |
 //! | `report`, `page` | a report as JSON and as text |
 //! | `progress`, `interrupt`, `failure` | a bar, Ctrl-C, and what ends a command early |
 //!
@@ -35,6 +35,7 @@ mod slo;
 mod stats;
 mod verify;
 mod views;
+mod warm;
 
 use std::process::ExitCode;
 
@@ -66,6 +67,7 @@ fn execute(arguments: &Arguments) -> ExitCode {
         Command::Apply(options) => printer.result(apply::run(options, &session)),
         Command::Views(options) => printer.result(views::run(options, &session)),
         Command::Get(options) => printer.result(get::run(options, &session)),
+        Command::Warm(options) => printer.result(warm::run(options, &session)),
         #[cfg(feature = "server")]
         Command::Serve(options) => serve::run(options, &session, printer),
         Command::Stats(options) => printer.result(stats::run(options, &session)),

@@ -1,6 +1,6 @@
 //! Views and services of a set of definitions, over one store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -10,7 +10,7 @@ use super::recipe::Recipe;
 use super::rows::Frame;
 use crate::cache::{Answer, ComputeError, FeatureStore, Gap, Source};
 use crate::definition::{
-    Definitions, Environment, Expression, SourceDefinition, SourceKind, ViewDefinition, ViewSource,
+    Definitions, Environment, Expression, SourceDefinition, SourceKeys, SourceKind, ViewDefinition, ViewSource,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntityKey, FeatureView, SourceName, TimeRange, Timestamp, ViewName};
@@ -209,6 +209,31 @@ impl Features {
         let view = computing.bound.recipe.view();
         view.check_entity(entity)?;
         computing.features(&Gap::new(view.clone(), entity.clone(), range))
+    }
+
+    /// The views that can be computed: all but those whose rows are pushed.
+    pub fn computed(&self) -> impl Iterator<Item = &ViewName> {
+        self.0.views.keys()
+    }
+
+    /// The entities that have rows for a view in the range; `None` where its rows belong to every entity.
+    ///
+    /// # Errors
+    /// As [`get_or_compute`](Self::get_or_compute).
+    pub fn entities(&self, view: &ViewName, range: TimeRange) -> Result<Option<BTreeSet<EntityKey>>> {
+        let definitions = &self.0.definitions;
+        let mut bound = self.computing(view)?.bound;
+        while let Supply::View(read) = &bound.supply {
+            bound = read;
+        }
+        let Supply::Source(source) = &bound.supply else { return Ok(None) };
+        let entity = definitions.views().get(view).and_then(|view| definitions.entities().get(&view.entity));
+        match (entity, &source.definition.keys) {
+            (Some(entity), SourceKeys::SameNames | SourceKeys::Columns(_)) => {
+                source.reader()?.entities(entity, range).map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Opens every source and checks that it has the columns that features read.

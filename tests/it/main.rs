@@ -25,6 +25,8 @@ mod cleaning;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
+mod cli_definitions;
+#[cfg(feature = "cli")]
 mod cli_demo;
 #[cfg(feature = "cli")]
 mod cli_health;

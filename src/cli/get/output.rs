@@ -79,7 +79,21 @@ impl Serialize for Rows {
         // Without a row nothing is written at all.
         let json = if written.is_empty() { b"[]".as_slice() } else { &written };
         let rows: Vec<Map<String, Value>> = serde_json::from_slice(json).map_err(serde::ser::Error::custom)?;
-        rows.serialize(serializer)
+        let schema = self.0.schema();
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        serializer.collect_seq(rows.iter().map(|row| Row { names: &names, row }))
+    }
+}
+
+/// A row with its values in the order of the columns, which is that of the contract.
+struct Row<'a> {
+    names: &'a [&'a str],
+    row: &'a Map<String, Value>,
+}
+
+impl Serialize for Row<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.names.iter().map(|name| (name, self.row.get(*name))))
     }
 }
 

@@ -1,0 +1,246 @@
+//! `apply`, `views`, `get`, `warm`: features from files of definitions to rows, from a shell.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+use crate::checkout;
+use crate::cli::{Larder, code, json, stderr, stdout};
+
+const DEFINITIONS: &str = r#"
+[entity.symbol]
+
+[source.bars]
+kind = "csv"
+path = "${BARS}/*.csv"
+event_time = "time"
+label = { at = "open", bar = "1h" }
+types = { close = "double" }
+
+[source.state]
+kind = "push"
+types = { position = "double" }
+
+[view.momentum]
+entity = "symbol"
+source = "bars"
+lookback = "2d"
+ttl = "1h"
+[view.momentum.features]
+change_1h = { kind = "change", column = "close", over = "1h", relative = false }
+close = { column = "close" }
+
+[view.held]
+entity = "symbol"
+source = "state"
+ttl = "1h"
+[view.held.features]
+position = { column = "position" }
+
+[service.model]
+features = ["held.position", "momentum.close", "momentum.change_1h"]
+"#;
+
+/// Bars of an hour of two symbols over three days, which close at 101, 102 and so on.
+fn with_definitions() -> Larder {
+    let larder = Larder::new();
+    std::fs::create_dir_all(larder.path("config/features")).unwrap();
+    std::fs::create_dir_all(larder.path("bars")).unwrap();
+    std::fs::write(larder.path("config/features/desk.toml"), DEFINITIONS).unwrap();
+    for symbol in ["EUR/USD", "USD/COP"] {
+        let mut csv = "symbol,time,close\n".to_owned();
+        for hour in 0..72 {
+            writeln!(csv, "{symbol},2024-03-{:02} {:02}:00:00,{}", 5 + hour / 24, hour % 24, 101 + hour).unwrap();
+        }
+        std::fs::write(larder.path(&format!("bars/{}.csv", symbol.replace('/', ""))), csv).unwrap();
+    }
+    larder
+}
+
+fn run(larder: &Larder, arguments: &[&str]) -> (Value, i32) {
+    let mut command = larder.command(arguments.iter().copied().chain(["--json"]));
+    let output = command.env("BARS", larder.path("bars")).output().unwrap();
+    (json(&output), code(&output))
+}
+
+const GET: [&str; 8] = [
+    "get",
+    "momentum",
+    "--entity",
+    "symbol=USD/COP",
+    "--start",
+    "2024-03-06T01:00:00Z",
+    "--end",
+    "2024-03-06T03:00:00Z",
+];
+
+#[test]
+fn from_files_to_features() {
+    let larder = with_definitions();
+    let (applied, status) = run(&larder, &["apply"]);
+    assert_eq!((&applied["version"], &applied["changed"], status), (&1.into(), &true.into(), 0), "{applied}");
+    let (again, _) = run(&larder, &["apply"]);
+    assert_eq!((&again["version"], &again["changed"]), (&1.into(), &false.into()), "nothing changed");
+    let (views, _) = run(&larder, &["views"]);
+    let names: Vec<_> = views["views"].as_array().unwrap().iter().map(|view| view["name"].as_str().unwrap()).collect();
+    assert_eq!((names, &views["services"][0]["features"]), (vec!["held", "momentum"], &3.into()));
+
+    let (got, status) = run(&larder, &GET);
+    assert_eq!((&got["outcome"], status), (&"miss".into(), 0), "{got}");
+    let rows = serde_json::json!([
+        { "event_timestamp": "2024-03-06T01:00:00Z", "change_1h": 1.0, "close": 125.0 },
+        { "event_timestamp": "2024-03-06T02:00:00Z", "change_1h": 1.0, "close": 126.0 },
+    ]);
+    assert_eq!(got["rows"], rows);
+    assert_eq!(run(&larder, &GET).0["outcome"], "hit");
+
+    let service: Vec<&str> = GET.iter().map(|word| if *word == "momentum" { "model" } else { word }).collect();
+    let (vector, status) = run(&larder, &service);
+    let first = serde_json::json!({
+        "event_timestamp": "2024-03-06T01:00:00Z", "position": null, "close": 125.0, "change_1h": 1.0
+    });
+    // The service's first view is pushed and has no rows, so nothing says when it has some.
+    assert_eq!(status, 1, "{vector}");
+    let every = [&service[..], &["--every", "1h"]].concat();
+    let (vector, status) = run(&larder, &every);
+    assert_eq!((&vector["rows"][0], vector["num_rows"].as_u64(), status), (&first, Some(2), 0), "{vector}");
+}
+
+#[test]
+fn what_changed_is_another_version() {
+    let larder = with_definitions();
+    run(&larder, &["apply"]);
+    let file = larder.path("config/features/desk.toml");
+    std::fs::write(&file, format!("# A comment.\n{DEFINITIONS}")).unwrap();
+    let (applied, _) = run(&larder, &["apply"]);
+    let changes = |applied: &Value| -> Vec<String> {
+        applied["views"].as_array().unwrap().iter().map(|view| view["change"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((applied["version"].as_u64(), changes(&applied)), (Some(2), vec!["same".to_owned(), "same".into()]));
+    std::fs::write(&file, DEFINITIONS.replace("over = \"1h\"", "over = \"2h\"")).unwrap();
+    let (applied, _) = run(&larder, &["apply"]);
+    assert_eq!((applied["version"].as_u64(), changes(&applied)), (Some(3), vec!["same".to_owned(), "changed".into()]));
+    assert_eq!(applied["warnings"].as_array().unwrap().len(), 1, "change_1h is over two hours: {applied}");
+}
+
+#[test]
+fn warming_computes_what_is_missing_and_is_nobodys_request() {
+    let larder = with_definitions();
+    run(&larder, &["apply"]);
+    let warm = ["warm", "--start", "2024-03-05", "--end", "2024-03-08"];
+    let (warmed, status) = run(&larder, &warm);
+    let view = &warmed["views"][0];
+    assert_eq!((&view["view"], &view["entities"], status), (&"momentum".into(), &2.into(), 0), "{warmed}");
+    // The last bar closes at midnight: the day after it is not in the range.
+    assert_eq!((&view["blocks"], &view["computed"], &view["rows"]), (&6.into(), &6.into(), &142.into()), "{warmed}");
+    let (again, _) = run(&larder, &warm);
+    assert_eq!(again["views"][0]["computed"], 0, "what is cached is skipped: {again}");
+    assert_eq!(larder.json("slo").0["windows"][0]["requests"], 0);
+    assert_eq!(run(&larder, &GET).0["outcome"], "hit");
+
+    let (unknown, status) = run(&larder, &["warm", "--view", "momentun", "--start", "2024-03-05"]);
+    assert_eq!(status, 1);
+    assert!(unknown["error"]["message"].as_str().unwrap().contains("there is momentum"), "{unknown}");
+}
+
+#[test]
+fn rows_go_to_files() {
+    let larder = with_definitions();
+    run(&larder, &["apply"]);
+    for (name, begin) in [
+        ("out.csv", &b"event_timestamp,change_1h,close\n2024-03-06T01:00:00Z,1.0,125.0\n"[..]),
+        ("out.parquet", b"PAR1"),
+        ("out.arrow", b"ARROW1"),
+    ] {
+        let (got, status) = run(&larder, &[&GET[..], &["--output", name]].concat());
+        assert_eq!((got["output"].as_str(), got.get("rows"), status), (Some(name), None, 0), "{got}");
+        let written = std::fs::read(larder.path(name)).unwrap();
+        assert!(written.starts_with(begin), "{name}: {}", String::from_utf8_lossy(&written));
+    }
+    let (refused, status) = run(&larder, &[&GET[..], &["--output", "out.txt"]].concat());
+    assert!(status == 2 && refused["error"]["message"].as_str().unwrap().contains(".parquet"), "{refused}");
+}
+
+#[test]
+fn mistakes_are_named() {
+    let larder = with_definitions();
+    let refusal = |arguments: &[&str]| {
+        let (report, status) = run(&larder, arguments);
+        (report["error"]["message"].as_str().unwrap_or_else(|| panic!("{report}")).to_owned(), status)
+    };
+    let (message, status) = refusal(&GET);
+    assert!(
+        status == 1 && message.contains("no definitions were applied") && message.contains("larder apply"),
+        "{message}"
+    );
+    run(&larder, &["apply"]);
+    let swapped = |from: &str, to: &'static str| GET.map(|word| if word == from { to } else { word });
+    for (arguments, part, expected) in [
+        (swapped("momentum", "momentun"), "there is momentum", 1),
+        (swapped("symbol=USD/COP", "symbl=USD/COP"), "has no key \"symbl\": it has symbol", 2),
+        (swapped("symbol=USD/COP", "USD/COP"), "write KEY=VALUE", 2),
+        (swapped("2024-03-06T03:00:00Z", "2024-03-05"), "2024-03-05", 2),
+        (swapped("momentum", "held"), "pushed", 1),
+    ] {
+        let (message, status) = refusal(&arguments);
+        assert!(message.contains(part) && status == expected, "{status}: {message}");
+    }
+    std::fs::write(
+        larder.path("config/features/desk.toml"),
+        DEFINITIONS.replace("source = \"bars\"", "source = \"bar\""),
+    )
+    .unwrap();
+    let (message, status) = refusal(&["apply"]);
+    assert!(status == 2 && message.contains("desk.toml:") && message.contains("bars"), "{message}");
+    assert_eq!(run(&larder, &GET).1, 0, "the version before still holds");
+
+    let unset = larder.run(["apply"]);
+    let message = stderr(&unset);
+    assert!(code(&unset) == 2, "{message}{}", stdout(&unset));
+}
+
+/// The shipped example on real bars and series, where they are.
+#[test]
+fn the_fifteen_features_of_the_shipped_example_are_there_in_their_order() {
+    let data = checkout::path("../shared/data");
+    if !data.is_dir() {
+        println!("there are no bars at {}", data.display());
+        return;
+    }
+    let larder = Larder::new();
+    let run = |arguments: &[&str]| {
+        let mut command = larder.command(arguments.iter().copied().chain(["--json"]));
+        let output = command.env("MARKET_DATA", &data).output().unwrap();
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        output
+    };
+    run(&["apply", checkout::path("config/features").to_str().unwrap()]);
+    let day = ["--entity", "symbol=USD/COP", "--start", "2025-11-05", "--end", "2025-11-06"];
+    let got = run(&[&["get", "observation_15d"][..], &day].concat());
+    let names = [
+        "log_ret_5m",
+        "log_ret_1h",
+        "log_ret_4h",
+        "rsi_9",
+        "atr_pct",
+        "adx_14",
+        "dxy_z",
+        "dxy_change_1d",
+        "vix_z",
+        "embi_z",
+        "brent_change_1d",
+        "rate_spread",
+        "usdmxn_change_1d",
+        "position",
+        "time_normalized",
+    ];
+    let text = stdout(&got);
+    let places = names.map(|name| text.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("{name}: {text}")));
+    assert!(places.is_sorted(), "{text}");
+    let got = json(&got);
+    let row = got["rows"][30].as_object().unwrap();
+    assert_eq!(row.len(), 16, "{got}");
+    let missing: Vec<&str> = names.iter().copied().filter(|name| row[*name].is_null()).collect();
+    // A position is pushed, and a session of five hours is too short for one of four at its beginning.
+    assert!(missing.iter().all(|name| ["position", "time_normalized", "log_ret_4h"].contains(name)), "{missing:?}");
+}
