@@ -4,8 +4,8 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray};
-use arrow::datatypes::TimestampNanosecondType;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::datatypes::{Float64Type, TimestampNanosecondType};
 use arrow::error::ArrowError;
 use arrow::json::WriterBuilder;
 use arrow::json::writer::JsonArray;
@@ -113,29 +113,67 @@ fn printable(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>())
 }
 
-/// The newest rows, each a column, because there are more features than fit side by side.
+/// The newest rows, each a column, because there are more features than fit side by side. Numbers are rounded.
 pub fn table(page: &mut Page, batch: &RecordBatch, shown: usize) {
     let first = batch.num_rows().saturating_sub(shown);
     let newest = batch.slice(first, batch.num_rows() - first);
     // What cannot be printed nicely is printed as it is.
     let newest = printable(&newest).unwrap_or(newest);
     let schema = newest.schema();
-    let options = FormatOptions::new().with_null("null");
-    let cells = |column: usize| -> Vec<String> {
-        match ArrayFormatter::try_new(newest.column(column), &options) {
-            Ok(formatter) => (0..newest.num_rows()).map(|row| formatter.value(row).to_string()).collect(),
-            Err(error) => vec![error.to_string(); newest.num_rows()],
+    let cells = |column: &ArrayRef| -> Vec<String> {
+        if let Some(numbers) = column.as_primitive_opt::<Float64Type>() {
+            return numbers.iter().map(|number| number.map_or_else(|| "null".to_owned(), rounded)).collect();
+        }
+        match ArrayFormatter::try_new(column, &FormatOptions::new().with_null("null")) {
+            Ok(formatter) => (0..column.len()).map(|row| formatter.value(row).to_string()).collect(),
+            Err(error) => vec![error.to_string(); column.len()],
         }
     };
-    // The first column is the event time, whose date and time of day stand below each other.
-    let times: Vec<String> = cells(0).into_iter().map(|time| time.replace('T', " ")).collect();
-    let mut header = vec![("feature", Align::Left)];
+    let mut columns = newest.columns().iter().map(cells);
+    // The first column is the event time, whose date and time of day may stand below each other.
+    let times: Vec<String> = columns.next().unwrap_or_default().iter().map(|time| time.replace('T', " ")).collect();
+    let mut header = vec![("feature", Align::Whole)];
     header.extend(times.iter().map(|time| (time.as_str(), Align::Right)));
-    let rows = schema
-        .fields()
-        .iter()
-        .enumerate()
-        .skip(1)
-        .map(|(at, field)| std::iter::once(field.name().clone()).chain(cells(at)).collect());
-    page.grid(&header, rows);
+    let names = schema.fields().iter().skip(1).map(|field| field.name().clone());
+    page.grid(&header, names.zip(columns).map(|(name, cells)| std::iter::once(name).chain(cells).collect()));
+}
+
+/// With seven digits that say something.
+fn rounded(number: f64) -> String {
+    const DIGITS: i32 = 7;
+    if number == 0.0 || !number.is_finite() {
+        return number.to_string();
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "between -324 and 308")]
+    let magnitude = number.abs().log10().floor() as i32;
+    match usize::try_from(DIGITS - 1 - magnitude) {
+        Ok(decimals) if decimals < 12 => {
+            let text = format!("{number:.decimals$}");
+            if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+        }
+        Ok(_) => format!("{number:.6e}"),
+        Err(_) => format!("{number:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_to_what_somebody_reads() {
+        let cases = [
+            (0.0, "0"),
+            (0.507_000_000_000_000_1, "0.507"),
+            (-0.000_255_705_216_9, "-0.0002557052"),
+            (56.824_840_662_389, "56.82484"),
+            (4448.0801, "4448.08"),
+            (12_345_678.9, "12345679"),
+            (1.5e-9, "1.500000e-9"),
+            (f64::NAN, "NaN"),
+        ];
+        for (number, text) in cases {
+            assert_eq!(rounded(number), text);
+        }
+    }
 }
