@@ -22,8 +22,7 @@ impl Zone {
     /// # Errors
     /// `Invalid` where there is none.
     pub fn new(name: &str) -> Result<Self> {
-        let rules = TimeZone::get(name).ok().filter(|rules| !rules.is_unknown());
-        let known = rules.and_then(|rules| Some(Self { name: rules.iana_name()?.into(), rules }));
+        let known = TimeZone::get(name).ok().and_then(|rules| Some(Self { name: rules.iana_name()?.into(), rules }));
         known.ok_or_else(|| {
             Error::invalid(format!("there is no time zone {name:?}: use an IANA name such as \"America/Bogota\""))
         })

@@ -125,15 +125,18 @@ fn kind(which: Kind, table: &Table<'_>) -> Option<SourceKind> {
 
 /// One path or a list of them.
 fn paths(table: &Table<'_>) -> Vec<PathPattern> {
-    let is_list = |value: &DeValue<'_>| Ok(value.is_array());
-    if !table.has("path") {
-        table.mistake("path", "path is missing: use the files, such as \"bars/*.parquet\"");
-    }
-    let texts = match table.with("path", is_list) {
+    let is_list = table.with("path", |value| Ok(value.is_array()));
+    let texts = match is_list {
+        None => {
+            table.mistake("path", "path is missing: use the files, such as \"bars/*.parquet\"");
+            Vec::new()
+        }
         Some(true) => table.list::<String>("path").unwrap_or_default(),
-        _ => table.optional::<String>("path").map(|text| (text, table.value_of("path"))).into_iter().collect(),
+        Some(false) => {
+            table.optional::<String>("path").map(|text| (text, table.value_of("path"))).into_iter().collect()
+        }
     };
-    if texts.is_empty() && table.with("path", is_list) == Some(true) {
+    if texts.is_empty() && is_list == Some(true) {
         table.mistake("path", "path: the list is empty: name the files");
     }
     let pattern = |(text, at): (String, usize)| {
