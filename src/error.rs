@@ -17,7 +17,8 @@ pub enum ErrorKind {
     /// The caller's compute failed, panicked or returned something its view does not declare.
     /// The cache is fine: mend the compute. Within the back-off the same error is answered again.
     Compute,
-    /// Stored bytes are damaged. Requests recompute by themselves; run `larder repair`.
+    /// Stored bytes are damaged. Of the cache: requests recompute by themselves; run `larder repair`. Of a source: put
+    /// a whole file in the place of the one that is named.
     Corrupt,
     /// Somebody else holds what is needed. Retry after a moment.
     Busy,

@@ -127,6 +127,10 @@ impl Settle<'_> {
     }
 
     fn winners(&self, gathered: &Gathered) -> Result<Vec<u32>> {
+        if u32::try_from(gathered.times.len()).is_err() {
+            let count = gathered.times.len();
+            return Err(self.error(format!("{count} rows are more than can be held at once: ask for a shorter range")));
+        }
         winners(&gathered.times, &gathered.created, self.source.on_duplicate).map_err(|duplicate| {
             let [one, other] = duplicate.rows.map(|row| gathered.file(row).display());
             let at = Timestamp::from_ns(gathered.time(duplicate.rows[0]));
