@@ -139,6 +139,20 @@ fn a_view_mixes_columns_indicators_sql_and_functions() {
 }
 
 #[test]
+fn a_block_has_its_own_history_whichever_request_caused_it() {
+    let falling: Vec<f64> = (0..130_i32).map(|bar| f64::from(1000 - bar)).collect();
+    let desk = desk(&BARS.replacen("lookback = \"10m\"", "lookback = \"10m\"\nspan = \"hour\"", 1), &falling);
+    let best = |from, to| {
+        let batch = desk.features.compute(&view("momentum"), &entity(), minutes(from, to)).unwrap();
+        column(&batch, "best")
+    };
+    let alone = best(60, 120);
+    // The second hour sees ten minutes of the first, and not its dearest bar.
+    assert_eq!(alone[0], Some(951.0));
+    assert_eq!(best(0, 120).split_off(59), alone);
+}
+
+#[test]
 fn what_the_source_does_not_have_yet_is_not_kept_as_nothing() {
     let desk = desk(BARS, &[2.0, 5.0]);
     let rows = |to| desk.features.get_or_compute(&view("momentum"), &entity(), minutes(0, to)).unwrap().num_rows();
