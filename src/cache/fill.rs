@@ -104,7 +104,7 @@ impl Core {
     pub fn compute_gaps(
         &self,
         wanted: &Wanted<'_>,
-        tasks: Vec<Task<'_>>,
+        mut tasks: Vec<Task<'_>>,
         supply: &mut dyn Supply,
         generation: Generation,
         filled: &mut Vec<Filled>,
@@ -112,18 +112,24 @@ impl Core {
         if tasks.is_empty() {
             return None;
         }
-        let terms = match self.terms(wanted, supply) {
-            Ok(terms) => terms,
+        let watermark = match self.watermark(wanted, supply) {
+            Ok(watermark) => watermark,
             Err(error) => return Some(self.fail(tasks, error)),
         };
+        for task in &mut tasks {
+            task.tail = task.tail.take().filter(|tail| {
+                let known = TimeRange::new(task.block.start(), tail.block.known_until);
+                known.is_ok_and(|known| self.version(wanted, supply, known) == tail.block.input_version)
+            });
+        }
         let known = |task: &Task<'_>| task.tail.as_ref().map_or(task.block.start(), |tail| tail.block.known_until);
         let lacking: Vec<_> =
             tasks.iter().map(|task| Lacking { block: task.block, known_until: known(task) }).collect();
         let mut tasks: Vec<Option<Task<'_>>> = tasks.into_iter().map(Some).collect();
         // Whoever asks "until now" gets it until this moment: all who wait asked before it, and need no more.
         let asks_until_now = wanted.range.end() >= wanted.now;
-        let until = if asks_until_now { self.now().max(wanted.now) } else { wanted.range.end() };
-        for planned in gaps(&lacking, until, terms.watermark) {
+        let until = if asks_until_now { self.now().max(wanted.range.end()) } else { wanted.range.end() };
+        for planned in gaps(&lacking, until, watermark) {
             let mine: Vec<_> = planned.blocks.filter_map(|at| tasks.get_mut(at)?.take()).collect();
             let gap = Gap::new(wanted.view.clone(), wanted.entity.clone(), planned.range);
             let began = Instant::now();
@@ -132,7 +138,7 @@ impl Core {
                     let took = began.elapsed() / u32::try_from(mine.len()).unwrap_or(u32::MAX).max(1);
                     let computed = Computed { range: gap.range(), batch, took, generation };
                     for task in mine {
-                        match self.settle(wanted, task, &computed, &terms) {
+                        match self.settle(wanted, task, &computed, (supply, watermark)) {
                             Ok(one) => filled.push(one),
                             Err(failed) => return Some(failed),
                         }
@@ -158,16 +164,21 @@ impl Core {
         Failed { indexes, error }
     }
 
-    /// Asks the source what it knows of itself.
-    fn terms(&self, wanted: &Wanted<'_>, supply: &mut dyn Supply) -> Result<Terms, Error> {
-        let ask = || Terms {
-            watermark: supply.watermark(wanted.view, wanted.entity, wanted.now).min(wanted.now),
-            input_version: supply.version(wanted.entity),
-        };
-        catch_unwind(AssertUnwindSafe(ask)).map_err(|panic| {
+    /// Asks the source up to where it is complete.
+    fn watermark(&self, wanted: &Wanted<'_>, supply: &mut dyn Supply) -> Result<Timestamp, Error> {
+        let ask = || supply.watermark(wanted.view, wanted.entity, wanted.now);
+        let stated = catch_unwind(AssertUnwindSafe(ask)).map_err(|panic| {
             let what = panic_message(&*panic);
             Error::new(ErrorKind::Compute, format!("the source of view {} panicked: {what}", wanted.view.name()))
-        })
+        })?;
+        // One that lies at the end of time says: until rows are invalidated.
+        Ok(if stated == Timestamp::MAX { stated } else { stated.min(wanted.now) })
+    }
+
+    /// Asks the source for the version of what a block is computed from; a panic is none.
+    fn version(&self, wanted: &Wanted<'_>, supply: &mut dyn Supply, known: TimeRange) -> Option<String> {
+        let gap = Gap::new(wanted.view.clone(), wanted.entity.clone(), known);
+        catch_unwind(AssertUnwindSafe(|| supply.version(&gap))).ok().flatten()
     }
 
     /// Runs a compute: an error, a panic or a wrong batch is an error that names view, entity and gap.
@@ -216,7 +227,7 @@ impl Core {
         wanted: &Wanted<'_>,
         task: Task<'_>,
         computed: &Computed,
-        terms: &Terms,
+        (supply, watermark): (&mut dyn Supply, Timestamp),
     ) -> Result<Filled, Failed> {
         let Computed { range, took, generation, .. } = *computed;
         let new = cut(&computed.batch, task.block.start().max(range.start()), task.block.end());
@@ -229,32 +240,31 @@ impl Core {
             // Extending a tail does not make its older part young.
             created: tail.map_or_else(|| self.now(), |tail| tail.created),
             compute_time: tail.map_or(Duration::ZERO, |tail| tail.compute_time) + took,
-            input_version: terms.input_version.clone(),
+            input_version: None,
             batch: join(tail.map(|tail| &tail.batch), &new).map_err(failed)?,
         };
-        let settled_until = until.min(terms.watermark);
+        let settled_until = until.min(watermark);
         let known_before = tail.map_or(task.block.start(), |tail| tail.known_until);
         // A request a second must not write the block every second, only because time went by.
         let new_rows = event_times(&new).partition_point(|time| *time < settled_until.as_ns());
         let is_news = settled_until >= task.block.end() || new_rows > 0 || settled_until.since(known_before) >= QUIET;
+        let mut versioned = |block: FeatureBlock| {
+            let known = TimeRange::new(task.block.start(), block.known_until);
+            FeatureBlock { input_version: known.ok().and_then(|known| self.version(wanted, supply, known)), ..block }
+        };
         let cached = if settled_until == until && is_news {
-            self.keep(wanted, block, generation)
+            self.keep(wanted, versioned(block), generation)
         } else {
             if settled_until > known_before && is_news {
                 let batch = join(None, &cut(&block.batch, task.block.start(), settled_until)).map_err(failed)?;
-                self.keep(wanted, FeatureBlock { known_until: settled_until, batch, ..block.clone() }, generation);
+                let settled = FeatureBlock { known_until: settled_until, batch, ..block.clone() };
+                self.keep(wanted, versioned(settled), generation);
             }
             Arc::new(CachedBlock::new(block, wanted.slots, generation, self.memory.used()))
         };
         task.lead.into_iter().for_each(|lead| lead.land(Arc::clone(&cached)));
         Ok(Filled { index: task.index, cached, origin: Origin::Compute, took, extended: task.tail.is_some() })
     }
-}
-
-/// What a source says of itself when it is asked to compute.
-struct Terms {
-    watermark: Timestamp,
-    input_version: Option<String>,
 }
 
 /// What a compute returned for a gap.

@@ -99,14 +99,18 @@ pub trait Source: Send + Sync {
     fn compute(&self, gap: &Gap) -> Result<RecordBatch, ComputeError>;
 
     /// The event time up to which the entity's rows are complete at `now`; what is later is answered and not kept.
+    ///
+    /// It is not after `now`, or it is [`Timestamp::MAX`]: whoever changes rows invalidates what depends on them, so
+    /// that blocks are complete until then.
     fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp {
         let _ = entity;
         now.saturating_sub(view.lateness())
     }
 
-    /// The version of the rows that are read, kept in the blocks' metadata.
-    fn version(&self, entity: &EntityKey) -> Option<String> {
-        let _ = entity;
+    /// The version of what a block's features are computed from, kept in its metadata. The gap is the block, up to where
+    /// it is known. A tail whose version is another one now is computed from its start instead of being extended.
+    fn version(&self, gap: &Gap) -> Option<String> {
+        let _ = gap;
         None
     }
 }

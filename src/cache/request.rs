@@ -91,7 +91,19 @@ impl Core {
         now: Timestamp,
         purpose: Purpose,
     ) -> Result<Wanted<'a>> {
-        let range = TimeRange::new(asked.start(), asked.end().min(now)).map_err(|_| {
+        self.want_until(view, entity, asked, (now, now), purpose)
+    }
+
+    /// The same, cut at another time than the present.
+    pub fn want_until<'a>(
+        &self,
+        view: &'a FeatureView,
+        entity: &'a EntityKey,
+        asked: TimeRange,
+        (now, until): (Timestamp, Timestamp),
+        purpose: Purpose,
+    ) -> Result<Wanted<'a>> {
+        let range = TimeRange::new(asked.start(), asked.end().min(until)).map_err(|_| {
             Error::invalid(format!("the range {asked} lies in the future: it is {now} now, and features are computed from what has happened"))
         })?;
         let (count, most) = (view.span().count(range), self.settings.compute.max_blocks);

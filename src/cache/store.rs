@@ -214,10 +214,22 @@ impl FeatureStore {
         range: TimeRange,
         source: &impl Source,
     ) -> Result<Answer> {
+        self.warm_until(view, entity, range, source, self.0.core.now())
+    }
+
+    /// The same, with a range that may reach beyond the present, up to `until`: of rows that are known then already.
+    pub(crate) fn warm_until(
+        &self,
+        view: &FeatureView,
+        entity: &EntityKey,
+        range: TimeRange,
+        source: &impl Source,
+        until: Timestamp,
+    ) -> Result<Answer> {
         let core = &*self.0.core;
         let now = core.now();
         view.check_entity(entity)?;
-        let wanted = core.want(view, entity, range, now, Purpose::Warming)?;
+        let wanted = core.want_until(view, entity, range, (now, until), Purpose::Warming)?;
         let result = core.views.with(view, || now, |state| core.serve(state, &wanted, &mut FromSource(source)));
         let outcome = result.as_ref().map_or(Outcome::Error, Answer::outcome);
         core.recorder.add(&catalogue::WARMED, &[view.name().as_str(), outcome.as_str()], 1.0);
@@ -251,7 +263,7 @@ impl FeatureStore {
     /// removed: then repeat it.
     pub fn invalidate(&self, view: &FeatureView, entity: &EntityKey, range: TimeRange) -> Result<u64> {
         view.check_entity(entity)?;
-        self.invalidate_scope(view.name(), Some(entity), Some(range))
+        self.invalidate_scope(view.name(), Some(entity), Some(range), "request")
     }
 
     /// Forgets every block of a view, in every version. Returns how many there were.
@@ -259,19 +271,27 @@ impl FeatureStore {
     /// # Errors
     /// `Unavailable` where a file cannot be removed: then repeat it.
     pub fn invalidate_view(&self, view: &FeatureView) -> Result<u64> {
-        self.invalidate_scope(view.name(), None, None)
+        self.invalidate_scope(view.name(), None, None, "request")
     }
 
-    fn invalidate_scope(&self, view: &ViewName, entity: Option<&EntityKey>, range: Option<TimeRange>) -> Result<u64> {
+    /// Forgets the blocks of an entity, or of all, that overlap a range, or all of them, because of `cause`, which is
+    /// one of the catalogue's.
+    pub(crate) fn invalidate_scope(
+        &self,
+        view: &ViewName,
+        entity: Option<&EntityKey>,
+        range: Option<TimeRange>,
+        cause: &str,
+    ) -> Result<u64> {
         let core = &self.0.core;
         let scope = upkeep::Scope { view, entity, range };
         let journal = |records: &[Record]| {
             core.journal(records);
         };
-        let blocks = upkeep::invalidate(&core.dir, &scope, "request", || core.now(), journal)?;
+        let blocks = upkeep::invalidate(&core.dir, &scope, cause, || core.now(), journal)?;
         // A failure may have come from the very inputs that now changed.
         core.flights.forgive(|id| id.view == *view && entity.is_none_or(|entity| id.entity == *entity));
-        core.recorder.add(&catalogue::INVALIDATIONS, &[view.as_str(), "request"], 1.0);
+        core.recorder.add(&catalogue::INVALIDATIONS, &[view.as_str(), cause], 1.0);
         Ok(blocks)
     }
 

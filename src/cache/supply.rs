@@ -13,8 +13,8 @@ pub trait Supply {
     /// The event time up to which the source is complete; what is later is answered and not kept.
     fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp;
 
-    /// The version of the source.
-    fn version(&self, entity: &EntityKey) -> Option<String>;
+    /// The version of what a block is computed from.
+    fn version(&self, gap: &Gap) -> Option<String>;
 }
 
 /// A closure, trusted up to `now - lateness`.
@@ -29,7 +29,7 @@ impl<F: FnMut(&Gap) -> Result<RecordBatch, ComputeError>> Supply for Closure<F> 
         now.saturating_sub(view.lateness())
     }
 
-    fn version(&self, _: &EntityKey) -> Option<String> {
+    fn version(&self, _: &Gap) -> Option<String> {
         None
     }
 }
@@ -46,7 +46,7 @@ impl<S: Source> Supply for FromSource<'_, S> {
         self.0.watermark(view, entity, now)
     }
 
-    fn version(&self, entity: &EntityKey) -> Option<String> {
-        self.0.version(entity)
+    fn version(&self, gap: &Gap) -> Option<String> {
+        self.0.version(gap)
     }
 }

@@ -11,19 +11,20 @@ use super::page::{Align, Page, Tone};
 use super::quantity;
 use super::report::Report;
 use super::session::Session;
-use crate::cache::FeatureStore;
-use crate::compute::Features;
+use super::validate;
+use crate::compute::Validation;
 use crate::definition::{Definitions, Environment};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::ViewName;
-use crate::registry::{Registry, Version};
+use crate::registry::Registry;
 
 const EXAMPLES: &str = "\
 Examples:
   larder apply
   larder apply my/definitions --json
 
-A view that changed has a new fingerprint: its old blocks are orphans, which cleaning removes.";
+A view that changed has a new fingerprint: its old blocks are orphans, which cleaning removes.
+New and changed views are validated, as by `larder validate`, and applied only if that finds nothing.";
 
 /// Check definitions and make them those that commands work with
 #[derive(Debug, Args)]
@@ -32,6 +33,9 @@ pub struct Options {
     /// The directory with the definition files
     #[arg(value_name = "DIR", default_value = DIRECTORY)]
     directory: PathBuf,
+    /// Apply new and changed views without computing a sample of them
+    #[arg(long)]
+    unchecked: bool,
 }
 
 /// What was applied.
@@ -70,27 +74,40 @@ enum Change {
 /// # Errors
 /// `Invalid` with every mistake in the files; those of sources that cannot be opened and of the registry.
 pub fn run(options: &Options, session: &Session) -> Result<ApplyFacts, Failure> {
-    let files = definitions::files(&options.directory)?;
     let registry = Registry::new(&session.root);
     let before = registry.latest()?;
     let base = before.as_ref().map_or(0, |version| version.number);
-    let candidate = Version { number: base, applied: session.now(), by: String::new(), files };
-    let definitions = candidate.definitions(Environment::of_process())?;
-    // Only an opened source tells whether it has the columns, and only a cache has a registry.
-    let store = FeatureStore::builder(&session.root).settings(session.settings.clone()).open()?;
-    let features = Features::builder(store, definitions).open()?;
+    let (files, features) = definitions::candidate(&options.directory, session)?;
     features.check()?;
     let definitions = features.definitions();
     let old = before.as_ref().map(|version| version.definitions(Environment::of_process())).transpose()?;
     let views = changes(old.as_ref(), definitions);
-    let changed = before.as_ref().is_none_or(|before| before.files != candidate.files);
+    if !options.unchecked {
+        let is_another = |view: &&ViewChange| matches!(view.change, Change::New | Change::Changed);
+        let others: Vec<_> = views.iter().filter(is_another).map(|view| view.view.clone()).collect();
+        refuse(&validate::validate(&features, &others, session)?)?;
+    }
+    let changed = before.as_ref().is_none_or(|before| before.files != files);
     let version = match changed {
-        true => registry.add(base, candidate.files, session.now(), &user())?.number,
+        true => registry.add(base, files, session.now(), &user())?.number,
         false => base,
     };
     let warnings = definitions.warnings().iter().map(ToString::to_string).collect();
     let next = session.command("views");
     Ok(ApplyFacts { version, changed, views, warnings, next })
+}
+
+/// That a sample of the views' values is as it should be.
+fn refuse(validations: &[Validation]) -> Result<()> {
+    let of = |validation: &Validation| {
+        let sentences = validation.findings.iter().map(|found| validate::sentence(&validation.view, found));
+        sentences.collect::<Vec<_>>()
+    };
+    let findings: Vec<String> = validations.iter().flat_map(of).collect();
+    if findings.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("{}; or apply it as it is with --unchecked", findings.join("; "))))
 }
 
 fn changes(old: Option<&Definitions>, new: &Definitions) -> Vec<ViewChange> {

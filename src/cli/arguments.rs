@@ -8,7 +8,9 @@ use clap::{Args, Parser, Subcommand};
 
 use super::failure::Exit;
 use super::report::Printer;
-use super::{apply, clean, demo, doctor, explain, get, invalidate, repair, slo, stats, verify, views, warm};
+use super::{
+    apply, clean, demo, doctor, explain, get, invalidate, push, repair, slo, stats, validate, verify, views, warm,
+};
 use crate::error::Error;
 
 const AFTER_HELP: &str = "\
@@ -47,8 +49,10 @@ pub struct Common {
 pub enum Command {
     Demo(demo::Options),
     Apply(apply::Options),
+    Validate(validate::Options),
     Views(views::Options),
     Get(get::Options),
+    Push(push::Options),
     Warm(warm::Options),
     Stats(stats::Options),
     Slo(slo::Options),

@@ -15,14 +15,22 @@ use super::session::Session;
 /// The directory that is read where none is given.
 pub const DIRECTORY: &str = "config/features";
 
-/// The definition files of a directory.
-///
-/// # Errors
-/// Those of [`Definitions::files`].
-pub fn files(directory: &Path) -> Result<Vec<DefinitionFile>> {
+fn files(directory: &Path) -> Result<Vec<DefinitionFile>> {
     let files = Definitions::files(directory)?;
     let absolute = |path: PathBuf| std::path::absolute(&path).unwrap_or(path);
     Ok(files.into_iter().map(|(path, text)| DefinitionFile { path: absolute(path), text }).collect())
+}
+
+/// The definition files of a directory, and the features that they define, over the session's cache.
+///
+/// # Errors
+/// `Invalid` with every mistake in the files; those of reading them and of opening the store.
+pub fn candidate(directory: &Path, session: &Session) -> Result<(Vec<DefinitionFile>, Features)> {
+    let files = files(directory)?;
+    let texts = files.iter().map(|file| (file.path.clone(), file.text.clone()));
+    let definitions = Definitions::of_texts(texts, Environment::of_process())?;
+    let store = FeatureStore::builder(&session.root).settings(session.settings.clone()).open()?;
+    Ok((files, Features::builder(store, definitions).open()?))
 }
 
 /// The definitions that were applied last.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `arguments` | what can be typed |
 //! | `session` | settings and cache directory of one run |
-//! | `demo`, `apply`, `views`, `get`, `warm`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `doctor`, `explain`, `serve` | one per command: options, work, report |
+//! | `demo`, `apply`, `validate`, `views`, `get`, `push`, `warm`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `doctor`, `explain`, `serve` | one per command: options, work, report |
 //! | `report`, `page` | a report as JSON and as text |
 //! | `progress`, `interrupt`, `failure` | a bar, Ctrl-C, and what ends a command early |
 //!
@@ -26,6 +26,7 @@ mod logging;
 mod names;
 mod page;
 mod progress;
+mod push;
 mod repair;
 mod report;
 #[cfg(feature = "server")]
@@ -33,6 +34,7 @@ mod serve;
 mod session;
 mod slo;
 mod stats;
+mod validate;
 mod verify;
 mod views;
 mod warm;
@@ -65,8 +67,10 @@ fn execute(arguments: &Arguments) -> ExitCode {
     match &arguments.command {
         Command::Demo(options) => printer.result(demo::run(options, &session)),
         Command::Apply(options) => printer.result(apply::run(options, &session)),
+        Command::Validate(options) => printer.result(validate::run(options, &session)),
         Command::Views(options) => printer.result(views::run(options, &session)),
         Command::Get(options) => printer.result(get::run(options, &session)),
+        Command::Push(options) => printer.result(push::run(options, &session)),
         Command::Warm(options) => printer.result(warm::run(options, &session)),
         #[cfg(feature = "server")]
         Command::Serve(options) => serve::run(options, &session, printer),

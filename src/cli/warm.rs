@@ -187,7 +187,7 @@ fn warm(features: &Features, task: &Task) -> Result<Warmed> {
 }
 
 fn views(options: &Options, features: &Features) -> Result<Vec<ViewName>> {
-    let known: Vec<&ViewName> = features.computed().collect();
+    let known: Vec<&ViewName> = features.definitions().views().keys().collect();
     if options.views.is_empty() {
         return Ok(known.into_iter().cloned().collect());
     }
@@ -231,7 +231,7 @@ fn entities(
         let entity = definitions.views().get(view).map(|view| &view.entity);
         let alike = definitions.views().values().filter(|other| Some(&other.entity) == entity);
         let mut found = BTreeSet::new();
-        for other in alike.filter(|other| features.computed().any(|computed| *computed == other.name)) {
+        for other in alike {
             found.extend(features.entities(&other.name, range)?.unwrap_or_default());
         }
         if found.is_empty() {

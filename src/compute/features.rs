@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
+use arrow::datatypes::Schema;
 
 use super::function::{FunctionRows, Functions};
 use super::recipe::Recipe;
@@ -12,36 +13,37 @@ use crate::cache::{Answer, ComputeError, FeatureStore, Gap, Source};
 use crate::definition::{
     Definitions, Environment, Expression, SourceDefinition, SourceKeys, SourceKind, ViewDefinition, ViewSource,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::model::{EntityKey, FeatureView, SourceName, TimeRange, Timestamp, ViewName};
-use crate::source::Reader;
+use crate::source::{Pushed, Reader, Rows};
 use crate::sql::{Limits, Sandbox};
 
 /// Features as their definitions say, answered through a [`FeatureStore`]. Cheap to clone and shared by threads.
 #[derive(Clone)]
-pub struct Features(Arc<Inner>);
+pub struct Features(pub(super) Arc<Inner>);
 
-struct Inner {
-    store: FeatureStore,
-    definitions: Definitions,
+pub(super) struct Inner {
+    pub(super) store: FeatureStore,
+    pub(super) definitions: Definitions,
     sandbox: Arc<Sandbox>,
-    views: BTreeMap<ViewName, Arc<Bound>>,
+    pub(super) views: BTreeMap<ViewName, Arc<Bound>>,
 }
 
 /// A view with what it takes to compute it.
 pub(super) struct Bound {
-    recipe: Recipe,
-    supply: Supply,
+    pub(super) recipe: Recipe,
+    pub(super) supply: Supply,
 }
 
 /// Where a view's rows come from.
-enum Supply {
+pub(super) enum Supply {
     Source(Arc<Opening>),
+    Pushed(Arc<Pushed>),
     View(Arc<Bound>),
 }
 
 /// A source that is opened when it is needed first, so that one that is away harms only those who need it.
-struct Opening {
+pub(super) struct Opening {
     definition: SourceDefinition,
     environment: Environment,
     reader: Mutex<Option<Arc<Reader>>>,
@@ -102,7 +104,9 @@ impl FeaturesBuilder {
         for name in definitions.views().keys() {
             inner.bind(name, &self.functions, &mut sources)?;
         }
-        Ok(Features(Arc::new(inner)))
+        let features = Features(Arc::new(inner));
+        features.finish_pushes();
+        Ok(features)
     }
 }
 
@@ -113,45 +117,36 @@ impl Inner {
         name: &ViewName,
         functions: &Functions,
         sources: &mut BTreeMap<SourceName, Arc<Opening>>,
-    ) -> Result<Option<Arc<Bound>>> {
+    ) -> Result<Arc<Bound>> {
         if let Some(bound) = self.views.get(name) {
-            return Ok(Some(Arc::clone(bound)));
+            return Ok(Arc::clone(bound));
         }
         let Some(definition) = self.definitions.views().get(name).cloned() else {
             return Err(Error::internal(format!("view {name} is read but not defined")));
         };
         let supply = match &definition.source {
-            ViewSource::View(read) => self.bind(read, functions, sources)?.map(Supply::View),
-            ViewSource::Source(source) => self.source(source, sources)?.map(Supply::Source),
+            ViewSource::View(read) => Supply::View(self.bind(read, functions, sources)?),
+            ViewSource::Source(source) => self.supply(source, sources)?,
         };
-        // Rows that are pushed are in the cache or nowhere.
-        let Some(supply) = supply else { return Ok(None) };
         let view = self.definitions.feature_view(name)?;
         let recipe = Recipe::new(view, &definition, functions, &self.sandbox)?;
         let bound = Arc::new(Bound { recipe, supply });
         self.views.insert(name.clone(), Arc::clone(&bound));
-        Ok(Some(bound))
+        Ok(bound)
     }
 
-    fn source(
-        &self,
-        name: &SourceName,
-        sources: &mut BTreeMap<SourceName, Arc<Opening>>,
-    ) -> Result<Option<Arc<Opening>>> {
-        if let Some(source) = sources.get(name) {
-            return Ok(Some(Arc::clone(source)));
-        }
+    fn supply(&self, name: &SourceName, sources: &mut BTreeMap<SourceName, Arc<Opening>>) -> Result<Supply> {
         let Some(definition) = self.definitions.sources().get(name) else {
             return Err(Error::internal(format!("source {name} is read but not defined")));
         };
         if matches!(definition.kind, SourceKind::Push) {
-            return Ok(None);
+            return Ok(Supply::Pushed(Arc::new(Pushed::new(definition))));
         }
-        let environment = self.definitions.environment().clone();
-        let source = Opening { definition: definition.clone(), environment, reader: Mutex::default() };
-        let source = Arc::new(source);
-        sources.insert(name.clone(), Arc::clone(&source));
-        Ok(Some(source))
+        let source = sources.entry(name.clone()).or_insert_with(|| {
+            let environment = self.definitions.environment().clone();
+            Arc::new(Opening { definition: definition.clone(), environment, reader: Mutex::default() })
+        });
+        Ok(Supply::Source(Arc::clone(source)))
     }
 }
 
@@ -184,8 +179,7 @@ impl Features {
     /// One call is one event of the service level, as for [`FeatureStore::get_or_compute`].
     ///
     /// # Errors
-    /// `NotFound` for a view that is not defined, or whose rows are pushed and are not there; otherwise those of
-    /// [`FeatureStore::get_or_compute`].
+    /// `NotFound` for a view that is not defined; otherwise those of [`FeatureStore::get_or_compute`].
     pub fn get_or_compute(&self, view: &ViewName, entity: &EntityKey, range: TimeRange) -> Result<Answer> {
         let computing = self.computing(view)?;
         self.0.store.get_or_compute_from(computing.bound.recipe.view(), entity, range, &computing)
@@ -196,8 +190,7 @@ impl Features {
     /// # Errors
     /// As [`get_or_compute`](Self::get_or_compute).
     pub fn warm(&self, view: &ViewName, entity: &EntityKey, range: TimeRange) -> Result<Answer> {
-        let computing = self.computing(view)?;
-        self.0.store.warm_from(computing.bound.recipe.view(), entity, range, &computing)
+        self.computing(view)?.warm(entity, range)
     }
 
     /// The features of `entity` in `range` computed now, past the cache: the same values.
@@ -211,26 +204,25 @@ impl Features {
         computing.features(&Gap::new(view.clone(), entity.clone(), range))
     }
 
-    /// The views that can be computed: all but those whose rows are pushed.
-    pub fn computed(&self) -> impl Iterator<Item = &ViewName> {
-        self.0.views.keys()
-    }
-
     /// The entities that have rows for a view in the range; `None` where its rows belong to every entity.
     ///
     /// # Errors
     /// As [`get_or_compute`](Self::get_or_compute).
     pub fn entities(&self, view: &ViewName, range: TimeRange) -> Result<Option<BTreeSet<EntityKey>>> {
         let definitions = &self.0.definitions;
-        let mut bound = self.computing(view)?.bound;
+        let mut bound = self.bound(view)?;
         while let Supply::View(read) = &bound.supply {
             bound = read;
         }
-        let Supply::Source(source) = &bound.supply else { return Ok(None) };
         let entity = definitions.views().get(view).and_then(|view| definitions.entities().get(&view.entity));
-        match (entity, &source.definition.keys) {
-            (Some(entity), SourceKeys::SameNames | SourceKeys::Columns(_)) => {
+        let entity = entity.ok_or_else(|| Error::internal(format!("the entity of view {view} is not defined")))?;
+        let has_keys = |source: &SourceDefinition| source.keys != SourceKeys::None;
+        match &bound.supply {
+            Supply::Source(source) if has_keys(&source.definition) => {
                 source.reader()?.entities(entity, range).map(Some)
+            }
+            Supply::Pushed(pushed) if has_keys(pushed.definition()) => {
+                pushed.entities(self.0.store.cache_dir(), entity, range).map(Some)
             }
             _ => Ok(None),
         }
@@ -251,16 +243,14 @@ impl Features {
     }
 
     fn computing(&self, view: &ViewName) -> Result<Computing<'_>> {
-        match self.0.views.get(view) {
-            Some(bound) => Ok(Computing { store: &self.0.store, bound }),
-            // Says which views there are, where it is none of them.
-            None => self.0.definitions.feature_view(view).and_then(|view| {
-                Err(Error::new(
-                    ErrorKind::NotFound,
-                    format!("the rows of view {} are pushed: there is nothing to compute it from", view.name()),
-                ))
-            }),
-        }
+        Ok(Computing::new(&self.0.store, self.bound(view)?))
+    }
+
+    pub(super) fn bound(&self, view: &ViewName) -> Result<&Bound> {
+        // Says which views there are.
+        let unknown = || self.0.definitions.feature_view(view).err();
+        let unbound = || Error::internal(format!("view {view} is defined and was not bound"));
+        self.0.views.get(view).map(|bound| &**bound).ok_or_else(|| unknown().unwrap_or_else(unbound))
     }
 
     pub(super) fn sandbox(&self) -> &Sandbox {
@@ -275,16 +265,59 @@ impl std::fmt::Debug for Features {
 }
 
 /// A bound view as what the store computes from.
-struct Computing<'a> {
+pub(super) struct Computing<'a> {
     store: &'a FeatureStore,
     bound: &'a Bound,
+    /// The rows of one entity that were read last, and of which range they are all.
+    read: Mutex<Option<(EntityKey, TimeRange, Frame)>>,
 }
 
-impl Computing<'_> {
+impl<'a> Computing<'a> {
+    fn new(store: &'a FeatureStore, bound: &'a Bound) -> Self {
+        Self { store, bound, read: Mutex::default() }
+    }
+
+    /// The rows of a range, where they or more were read before.
+    fn known(&self, entity: &EntityKey, range: TimeRange) -> Option<Frame> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let (of, known, rows) = read.as_ref()?;
+        let is_all = of == entity && known.start() <= range.start() && range.end() <= known.end();
+        is_all.then(|| rows.within(range))
+    }
+
+    /// The rows of a range.
+    fn rows(&self, entity: &EntityKey, range: TimeRange) -> Result<Frame> {
+        if let Some(known) = self.known(entity, range) {
+            return Ok(known);
+        }
+        let rows = self.bound.rows(self.store, entity, range)?;
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner) = Some((entity.clone(), range, rows.clone()));
+        Ok(rows)
+    }
+
+    fn warm(&self, entity: &EntityKey, range: TimeRange) -> Result<Answer> {
+        // Rows that were pushed are there, even those that a clock which is ahead of this one calls present.
+        let until = if self.bound.is_pushed() { range.end() } else { self.store.now() };
+        self.store.warm_until(self.bound.recipe.view(), entity, range, self, until)
+    }
+
     fn features(&self, gap: &Gap) -> Result<RecordBatch> {
         let range = TimeRange::new(gap.source_start(), gap.range().end())?;
-        let rows = self.bound.rows(self.store, gap.entity(), range)?;
-        self.bound.recipe.compute(gap, &rows)
+        self.bound.recipe.compute(gap, &self.rows(gap.entity(), range)?)
+    }
+
+    /// A digest of the rows that a block's features are computed from.
+    fn digest(&self, gap: &Gap) -> Result<String> {
+        let range = TimeRange::new(gap.source_start(), gap.range().end())?;
+        let rows = match self.known(gap.entity(), range) {
+            Some(rows) => rows,
+            None => {
+                // To the block's end, so that what is computed next need not read again.
+                let end = gap.view().span().block_of(gap.range().start()).end().max(range.end());
+                self.rows(gap.entity(), TimeRange::new(range.start(), end)?)?.within(range)
+            }
+        };
+        rows.digest()
     }
 }
 
@@ -296,27 +329,54 @@ impl Source for Computing<'_> {
     fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Timestamp {
         self.bound.watermark(now.saturating_sub(view.lateness()))
     }
+
+    fn version(&self, gap: &Gap) -> Option<String> {
+        self.digest(gap).ok()
+    }
 }
 
 impl Bound {
-    fn rows(&self, store: &FeatureStore, entity: &EntityKey, range: TimeRange) -> Result<Frame> {
+    pub(super) fn rows(&self, store: &FeatureStore, entity: &EntityKey, range: TimeRange) -> Result<Frame> {
         match &self.supply {
             Supply::Source(source) => {
                 let reader = source.reader()?;
-                let schema = reader.schema();
-                let all = || schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
-                let columns = self.recipe.columns().map(|columns| columns.into_iter().collect());
-                // Times are always read; asked for by name they are not among the columns.
-                let mut columns: Vec<&str> = columns.unwrap_or_else(all);
-                columns.retain(|column| schema.index_of(column).is_ok());
-                let rows = reader.read(entity, range, &columns)?;
-                Ok(Frame::new(rows.times().to_vec().into(), rows.batch().clone()))
+                Ok(frame(&reader.read(entity, range, &self.columns(&reader.schema()))?))
+            }
+            Supply::Pushed(pushed) => {
+                Ok(frame(&pushed.read(store.cache_dir(), entity, range, &self.columns(&pushed.schema()))?))
             }
             Supply::View(read) => {
-                let computing = Computing { store, bound: read };
-                let answer = store.warm_from(read.recipe.view(), entity, range, &computing)?;
+                let computing = Computing::new(store, read);
+                let answer = computing.warm(entity, range)?;
                 Frame::of_batch(&answer.to_batch()?)
             }
+        }
+    }
+
+    /// Those columns of the rows that are read, in the order of their names.
+    fn columns<'a>(&'a self, schema: &'a Schema) -> Vec<&'a str> {
+        let all = || schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
+        let mut columns = self.recipe.columns().map_or_else(all, |columns| columns.into_iter().collect());
+        // Times are always read; asked for by name they are not among the columns.
+        columns.retain(|column| schema.index_of(column).is_ok());
+        columns
+    }
+
+    /// The event time of an entity's newest row.
+    pub(super) fn newest(&self, store: &FeatureStore, entity: &EntityKey) -> Result<Option<Timestamp>> {
+        match &self.supply {
+            Supply::Source(source) => source.reader()?.newest(Some(entity)),
+            Supply::Pushed(pushed) => pushed.newest(store.cache_dir(), entity),
+            Supply::View(read) => read.newest(store, entity),
+        }
+    }
+
+    /// Whether all that it is computed from was pushed.
+    fn is_pushed(&self) -> bool {
+        match &self.supply {
+            Supply::Source(_) => false,
+            Supply::Pushed(_) => true,
+            Supply::View(read) => read.is_pushed(),
         }
     }
 
@@ -328,9 +388,15 @@ impl Bound {
                 Ok(Some(newest)) => latest.min(Timestamp::from_ns(newest.as_ns().saturating_add(1))),
                 _ => Timestamp::from_ns(i64::MIN),
             },
+            // Whoever pushes a row invalidates what depends on it.
+            Supply::Pushed(_) => Timestamp::MAX,
             Supply::View(read) => read.watermark(latest),
         }
     }
+}
+
+fn frame(rows: &Rows) -> Frame {
+    Frame::new(rows.times().to_vec().into(), rows.batch().clone())
 }
 
 /// The columns that are known to be read. Those of SQL are told by DuckDB, whose names know no case.
@@ -346,6 +412,7 @@ fn columns_of(expression: &Expression) -> Vec<&str> {
 fn check_columns(bound: &Bound, definition: &ViewDefinition) -> Result<()> {
     let schema = match &bound.supply {
         Supply::Source(source) => source.reader()?.schema(),
+        Supply::Pushed(pushed) => pushed.schema(),
         Supply::View(read) => Arc::clone(read.recipe.view().schema()),
     };
     // The names in SQL may be made in it: DuckDB tells when it runs.

@@ -5,20 +5,26 @@
 //! | `features` | views and services of a set of definitions, over one store |
 //! | `recipe` | how one view is computed |
 //! | `rows` | the rows that it is computed from |
+//! | `push` | rows that are pushed, and what has to follow |
 //! | `function` | functions in Rust that definitions name |
+//! | `validate` | whether views keep what they declare |
 //! | `service` | the features of a service at given times |
 //! | `asof` | which row counts at a time |
 
 mod asof;
 mod features;
 mod function;
+mod push;
 mod recipe;
 mod rows;
 mod service;
 #[cfg(test)]
 mod tests;
+mod validate;
 
 pub use asof::{Match, as_of};
 pub use features::{Features, FeaturesBuilder};
 pub use function::FunctionRows;
+pub use push::Push;
 pub use service::{Presence, ServiceRows};
+pub use validate::{Objection, Reason, Validation};

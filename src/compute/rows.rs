@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, TimestampNanosecondArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Schema, TimeUnit, TimestampNanosecondType};
+use arrow::datatypes::{DataType, Field, Float64Type, Schema, TimeUnit, TimestampNanosecondType};
+use arrow::row::{RowConverter, SortField};
+use twox_hash::xxhash3_128::Hasher;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EVENT_TIME, TimeRange, Timestamp};
@@ -85,6 +87,52 @@ impl Frame {
     pub fn find(&self, range: TimeRange) -> Range<usize> {
         let before = |at: Timestamp| self.times.partition_point(|time| *time < at.as_ns());
         before(range.start())..before(range.end())
+    }
+
+    /// The rows up to a time, which is included.
+    pub fn until(&self, last: i64) -> Self {
+        self.slice(0..self.times.partition_point(|time| *time <= last))
+    }
+
+    /// The rows after a time.
+    pub fn after(&self, last: i64) -> Self {
+        self.slice(self.times.partition_point(|time| *time <= last)..self.times.len())
+    }
+
+    /// The same times with other values in the columns.
+    pub fn with_columns(&self, columns: Vec<ArrayRef>) -> Result<Self> {
+        // Of rows without columns, only the times say how many there are.
+        if columns.is_empty() {
+            return Ok(self.clone());
+        }
+        let columns = RecordBatch::try_new(self.columns.schema(), columns).map_err(broken)?;
+        Ok(Self::new(self.times.clone(), columns))
+    }
+
+    /// A digest of these rows: their times, and the names, types and values of their columns, bit for bit.
+    pub fn digest(&self) -> Result<String> {
+        let mut hasher = Hasher::new();
+        let times = self.times.inner().as_slice();
+        hasher.write(&(self.times.len() as u64).to_le_bytes());
+        hasher.write(times.get(..self.times.len() * size_of::<i64>()).unwrap_or(times));
+        for (field, values) in self.columns.schema().fields().iter().zip(self.columns.columns()) {
+            hasher.write(format!("{}\n{}\n", field.name(), field.data_type()).as_bytes());
+            match values.as_primitive_opt::<Float64Type>() {
+                Some(doubles) if doubles.null_count() == 0 => {
+                    let bytes = doubles.values().inner().as_slice();
+                    hasher.write(bytes.get(..doubles.len() * size_of::<f64>()).unwrap_or(bytes));
+                }
+                _ => {
+                    let fields = vec![SortField::new(values.data_type().clone())];
+                    let rows = RowConverter::new(fields).and_then(|rows| rows.convert_columns(&[Arc::clone(values)]));
+                    rows.map_err(broken)?.iter().for_each(|row| {
+                        hasher.write(&(row.data().len() as u64).to_le_bytes());
+                        hasher.write(row.data());
+                    });
+                }
+            }
+        }
+        Ok(format!("{:032x}", hasher.finish_128()))
     }
 
     fn slice(&self, rows: Range<usize>) -> Self {

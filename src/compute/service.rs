@@ -142,17 +142,13 @@ impl Features {
         Ok(Column { name, values, presence })
     }
 
-    /// The rows of a view that count; `None` where its rows are pushed and none was.
+    /// The rows of a view that count; `None` where no time is asked for.
     fn matched(&self, name: &ViewName, entity: &EntityKey, at: &[i64]) -> Result<Option<Matched>> {
         let ttl = self.ttl(name)?;
         let (Some(first), Some(last)) = (at.first(), at.last()) else { return Ok(None) };
         let from = first.saturating_sub(i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX));
         let range = TimeRange::new(Timestamp::from_ns(from), Timestamp::from_ns(last.saturating_add(1)))?;
-        let answer = match self.get_or_compute(name, entity, range) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            answer => answer?,
-        };
-        let frame = Frame::of_batch(&answer.to_batch()?)?;
+        let frame = Frame::of_batch(&self.get_or_compute(name, entity, range)?.to_batch()?)?;
         let matches = as_of(frame.times(), at, ttl);
         Ok(Some(Matched { frame, matches }))
     }

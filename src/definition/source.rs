@@ -120,6 +120,12 @@ pub struct CsvFormat {
     pub decimal: char,
 }
 
+impl Default for CsvFormat {
+    fn default() -> Self {
+        Self { delimiter: ',', header: true, null: String::new(), decimal: '.' }
+    }
+}
+
 /// What is read from a PostgreSQL database.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -147,6 +147,22 @@ impl PathPattern {
         Ok(Self { template: Template::new(text)?, directory: directory.to_owned() })
     }
 
+    /// The pattern of one file, whatever characters its absolute path has.
+    ///
+    /// # Errors
+    /// `Invalid` where the path is not UTF-8.
+    pub fn literal(path: &Path) -> Result<Self> {
+        let text = path.to_str().ok_or_else(|| {
+            Error::invalid(format!("the path {} is not UTF-8: give the file another name", path.display()))
+        })?;
+        let plain = |c: char| match c {
+            '*' | '?' | '[' => format!("[{c}]"),
+            c => c.to_string(),
+        };
+        let piece = Piece::Text(text.chars().map(plain).collect());
+        Ok(Self { template: Template(vec![piece]), directory: PathBuf::from("/") })
+    }
+
     /// The pattern as an absolute one with the variables' values.
     ///
     /// # Errors

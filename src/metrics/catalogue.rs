@@ -67,7 +67,7 @@ const WAIT_RESULTS: &[&str] = &["shared", "failed", "abandoned", "timeout"];
 const DROP_REASONS: &[&str] = &["invalidated", "disk", "io"];
 const OPERATIONS: &[&str] = &["read", "publish", "quarantine", "lock", "journal", "fold", "clean", "tidy"];
 const EVICTION_REASONS: &[&str] = &["orphan", "expired", "size", "disk"];
-const CAUSES: &[&str] = &["request"];
+const CAUSES: &[&str] = &["request", "push"];
 const REFRESH_RESULTS: &[&str] = &["ok", "failed", "dropped"];
 /// The endpoints, and [`OTHER_PATH`].
 pub const PATHS: &[&str] = &["/", "/metrics", "/health", "/ready", "/slo", "/blocks", OTHER_PATH];

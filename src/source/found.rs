@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use arrow::datatypes::{DataType, TimeUnit};
+
 use crate::definition::ValueType;
 
 /// The type of a column of a file.
@@ -51,6 +53,33 @@ impl Found {
             _ => Kind::Other,
         };
         Self { kind, sql: sql.to_owned() }
+    }
+
+    /// The type of an Arrow column.
+    pub(super) fn of_arrow(data_type: &DataType) -> Self {
+        let sql = match data_type {
+            DataType::Boolean => "BOOLEAN",
+            DataType::Int8 => "TINYINT",
+            DataType::Int16 => "SMALLINT",
+            DataType::Int32 => "INTEGER",
+            DataType::Int64 => "BIGINT",
+            DataType::UInt8 => "UTINYINT",
+            DataType::UInt16 => "USMALLINT",
+            DataType::UInt32 => "UINTEGER",
+            DataType::UInt64 => "UBIGINT",
+            DataType::Float32 => "FLOAT",
+            DataType::Float64 => "DOUBLE",
+            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR",
+            DataType::Date32 => "DATE",
+            DataType::Timestamp(TimeUnit::Second, None) => "TIMESTAMP_S",
+            DataType::Timestamp(TimeUnit::Millisecond, None) => "TIMESTAMP_MS",
+            DataType::Timestamp(TimeUnit::Microsecond, None) => "TIMESTAMP",
+            DataType::Timestamp(TimeUnit::Nanosecond, None) => "TIMESTAMP_NS",
+            DataType::Timestamp(_, Some(_)) => "TIMESTAMPTZ_NS",
+            DataType::Decimal128(precision, scale) => return Self::new(&format!("DECIMAL({precision},{scale})")),
+            other => return Self { kind: Kind::Other, sql: other.to_string() },
+        };
+        Self::new(sql)
     }
 
     /// Text, as in CSV files and names of directories.

@@ -14,6 +14,7 @@
 //! | `engine`, `literal` | DuckDB, and names and values in its SQL |
 //! | `moment`, `cast` | what times mean; casts that change no value |
 //! | `column` | the columns that can be asked for |
+//! | `pushed` | rows that programs push |
 //! | `gather`, `settle`, `policy` | rows put together; which count, which values are possible, what a null becomes |
 
 mod attempt;
@@ -28,6 +29,7 @@ mod moment;
 mod partition;
 mod pattern;
 mod policy;
+mod pushed;
 mod reader;
 mod rows;
 mod scan;
@@ -38,5 +40,6 @@ mod tests;
 mod walk;
 
 pub use file::SourceFile;
+pub use pushed::{NewRows, Pushed};
 pub use reader::Reader;
 pub use rows::Rows;

@@ -14,19 +14,20 @@ use twox_hash::XxHash3_64;
 use super::files::{self, FoundFile, Publish, make_private};
 use super::generations::{Generation, Generations, Slots};
 use super::layout::{
-    BLOCKS, GENERATIONS, LOCKS, PathIdentity, QUARANTINE, TMP, block_path, entity_directories, identity_of, view_path,
+    BLOCKS, GENERATIONS, LOCKS, PUSHED, PathIdentity, QUARANTINE, TMP, block_path, entity_directories, identity_of,
+    view_path,
 };
-use super::locks::{Locks, RebuildGuard, StripeGuard};
+use super::locks::{Locks, Purpose, RebuildGuard, StripeGuard};
 use super::staging::{Staging, sweep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
 
 /// An opened cache directory. Only its owner may read it; any number of processes may share it.
 pub struct CacheDir {
-    root: PathBuf,
+    pub(super) root: PathBuf,
     publish: Publish,
-    process: String,
-    locks: Locks,
+    pub(super) process: String,
+    pub(super) locks: Locks,
     // Swapped when somebody deletes the file, so that this process joins the others again.
     generations: ArcSwap<Generations>,
     staging: Mutex<Option<Staging>>,
@@ -116,7 +117,7 @@ impl CacheDir {
         let made_directories = {
             // Checked and renamed under one lock, which `invalidate` takes too: a compute that began
             // before an invalidation must not put its values back after it.
-            let _lock = self.locking(|| self.locks.publish(publish_stripe(&id.view)))?;
+            let _lock = self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&id.view)))?;
             if self.generation(slots) != generation {
                 return Ok(false);
             }
@@ -182,7 +183,8 @@ impl CacheDir {
         let at = {
             // Over all of it: whoever extends a tail that is still there would publish its old part
             // again between removing and raising. After the raise, its generation is old.
-            let _lock = self.locking(|| self.locks.publish(publish_stripe(view))).map_err(failed)?;
+            let _lock =
+                self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(view))).map_err(failed)?;
             for directory in self.directories_of(view, entity).map_err(failed)? {
                 let mut visit = |file: FoundFile| match identity_of(&file.path) {
                     Some(identity) if goes(&file, &identity) => found.push((file.path, identity)),
@@ -237,7 +239,8 @@ impl CacheDir {
         let path = self.root.join(&below);
         let failed = |error| unavailable("remove", &path, error);
         // Under the lock of publishing, so that the file is not replaced between asking and removing.
-        let _lock = self.locking(|| self.locks.publish(publish_stripe(&id.view))).map_err(failed)?;
+        let _lock =
+            self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&id.view))).map_err(failed)?;
         if !self.stat(&below).is_some_and(|file| goes(&file)) {
             return Ok(false);
         }
@@ -257,7 +260,8 @@ impl CacheDir {
         let Some(identity) = identity_of(path) else { return Ok(None) };
         let from = self.root.join(path);
         let failed = |error| unavailable("quarantine", &from, error);
-        let _lock = self.locking(|| self.locks.publish(publish_stripe(&identity.view))).map_err(failed)?;
+        let _lock =
+            self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&identity.view))).map_err(failed)?;
         // A link is read by nobody, and is bad whatever it points to.
         let still_bad = files::read(&from).map_or(true, |bytes| bytes.is_some_and(|bytes| is_bad(&bytes)));
         if !still_bad {
@@ -339,7 +343,7 @@ impl CacheDir {
         Ok(())
     }
 
-    fn part(&self) -> io::Result<PathBuf> {
+    pub(super) fn part(&self) -> io::Result<PathBuf> {
         let mut staging = self.staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !staging.as_ref().is_some_and(Staging::exists) {
             // The old one first: dropping it removes its directory, which may be the new one's path.
@@ -350,7 +354,7 @@ impl CacheDir {
     }
 
     /// Takes a lock, making the directory of the locks again where somebody removed it.
-    fn locking<T>(&self, take: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    pub(super) fn locking<T>(&self, take: impl Fn() -> io::Result<T>) -> io::Result<T> {
         match take() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 make_private(&self.root.join(LOCKS))?;
@@ -361,7 +365,7 @@ impl CacheDir {
     }
 }
 
-fn unavailable(what: &str, path: &Path, error: io::Error) -> Error {
+pub(super) fn unavailable(what: &str, path: &Path, error: io::Error) -> Error {
     Error::with_source(ErrorKind::Unavailable, format!("cannot {what} {}", path.display()), error)
 }
 
@@ -416,7 +420,7 @@ fn check_root(root: &Path) -> Result<()> {
 
 /// Whether a name in the cache directory is one that Larder makes.
 fn is_ours(name: &str) -> bool {
-    const OURS: [&str; 7] = [BLOCKS, TMP, LOCKS, QUARANTINE, GENERATIONS, "journal", "online"];
+    const OURS: [&str; 9] = [BLOCKS, TMP, LOCKS, QUARANTINE, GENERATIONS, PUSHED, "journal", "registry", "online"];
     OURS.contains(&name) || name.starts_with("manifest.")
 }
 

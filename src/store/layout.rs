@@ -2,19 +2,21 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use chrono::NaiveDateTime;
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::escape::{directories, keys_of};
-use crate::model::{BlockId, EntityKey, Fingerprint, Timestamp, ViewName};
+use crate::model::{BlockId, EntityKey, Fingerprint, SourceName, Timestamp, ViewName};
 
 pub(super) const BLOCKS: &str = "blocks";
 pub(super) const QUARANTINE: &str = "quarantine";
 pub(super) const TMP: &str = "tmp";
 pub(super) const LOCKS: &str = "locks";
 pub(super) const GENERATIONS: &str = "generations";
+pub(super) const PUSHED: &str = "pushed";
 
 const EXTENSION: &str = "parquet";
 const START: &str = "%Y%m%dT%H%M%SZ";
+const DAY: &str = "%Y%m%d";
 
 /// The path of a block below the cache directory, a pure function of its identity:
 /// `blocks/view=<name>/fp=<fingerprint>/<key>=<value>[/…]/<start>.parquet`.
@@ -33,6 +35,28 @@ pub(super) fn entity_directories(entity: &EntityKey) -> Vec<String> {
 
 pub(super) fn view_path(view: &ViewName) -> PathBuf {
     Path::new(BLOCKS).join(format!("view={view}"))
+}
+
+/// Where the rows lie that were pushed to a source for an entity, or, without one, for all:
+/// `pushed/source=<name>/<key>=<value>[/…]`.
+pub(super) fn pushed_directory(source: &SourceName, entity: Option<&EntityKey>) -> PathBuf {
+    let mut path = Path::new(PUSHED).join(format!("source={source}"));
+    path.extend(entity.map(entity_directories).unwrap_or_default());
+    path
+}
+
+/// The file of one day's pushed rows: `<year><month><day>.parquet` in their directory.
+pub(super) fn pushed_path(source: &SourceName, entity: Option<&EntityKey>, day: Timestamp) -> PathBuf {
+    pushed_directory(source, entity).join(format!("{}.{EXTENSION}", day.to_utc().format(DAY)))
+}
+
+/// The keys and the day of a file of pushed rows, or `None` where [`pushed_path`] makes no such path.
+pub(super) fn pushed_identity(path: &Path) -> Option<(Vec<(String, String)>, Timestamp)> {
+    let names: Vec<&str> = path.components().map(|component| component.as_os_str().to_str()).collect::<Option<_>>()?;
+    let [PUSHED, _, keys @ .., file] = names.as_slice() else { return None };
+    let day = file.strip_suffix(EXTENSION)?.strip_suffix('.')?;
+    let day = NaiveDate::parse_from_str(day, DAY).ok()?.and_time(NaiveTime::MIN).and_utc().timestamp_nanos_opt()?;
+    Some((keys_of(keys.iter().copied())?, Timestamp::from_ns(day)))
 }
 
 /// What a path says of the block it holds. Key values are text here: their types stand in the file.

@@ -1,4 +1,4 @@
-//! Locks between processes: `flock` on one file per stripe of entities, and on one for rebuilding the manifest.
+//! Locks between processes: `flock` on one file per stripe of entities or views, and on one for rebuilding the manifest.
 
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
@@ -12,13 +12,15 @@ use super::files::open_private;
 /// How many stripes there are. Two entities that share one merely wait for each other.
 const STRIPES: u64 = 4096;
 
-/// What a stripe is locked for. The two never wait for each other.
+/// What a stripe is locked for. One never waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
     /// Computing a block: long, shared by the threads of one process.
     Compute,
     /// Renaming a block into place or invalidating: microseconds.
     Publish,
+    /// Adding rows to a file of pushed rows: as long as writing it takes.
+    Push,
 }
 
 /// The lock files of a cache directory.
@@ -82,10 +84,10 @@ impl Locks {
         Ok(taken)
     }
 
-    /// Takes a stripe for publishing. Held for microseconds, so this waits without a limit.
-    pub fn publish(&self, hash: u64) -> io::Result<StripeGuard<'_>> {
+    /// Takes a stripe for itself. Held for a short time, so this waits without a limit.
+    pub fn exclusive(&self, purpose: Purpose, hash: u64) -> io::Result<StripeGuard<'_>> {
         let stripe = hash % STRIPES;
-        let file = open_private(&self.file(Purpose::Publish, stripe))?;
+        let file = open_private(&self.file(purpose, stripe))?;
         file.lock()?;
         Ok(StripeGuard { locks: self, stripe, exclusive: Some(file) })
     }
@@ -104,6 +106,7 @@ impl Locks {
         let letter = match purpose {
             Purpose::Compute => 'c',
             Purpose::Publish => 'p',
+            Purpose::Push => 'a',
         };
         self.dir.join(format!("{letter}{stripe:03x}"))
     }
@@ -177,7 +180,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let locks = Locks::new(dir.path());
         let _computing = locks.compute(7, Duration::ZERO).unwrap().unwrap();
-        drop(locks.publish(7).unwrap());
-        drop(locks.publish(7).unwrap());
+        drop(locks.exclusive(Purpose::Publish, 7).unwrap());
+        drop(locks.exclusive(Purpose::Publish, 7).unwrap());
     }
 }

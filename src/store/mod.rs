@@ -1,4 +1,4 @@
-//! Block files, locks and generations: everything of a cache directory except the manifest.
+//! Block files, pushed rows, locks and generations: everything of a cache directory except the manifest.
 
 mod directory;
 mod escape;
@@ -6,6 +6,7 @@ mod files;
 mod generations;
 mod layout;
 mod locks;
+mod pushed;
 mod staging;
 
 pub use directory::CacheDir;
@@ -13,3 +14,4 @@ pub use files::{FoundFile, Publish};
 pub use generations::{Generation, Slots};
 pub use layout::{PathIdentity, block_path, identity_of};
 pub use locks::{RebuildGuard, StripeGuard};
+pub use pushed::{PushIntent, PushedFile};

@@ -1,0 +1,219 @@
+//! Files of pushed rows, which are the only copy there is, and what has to follow a push.
+
+#![expect(clippy::disallowed_methods, reason = "the notes of unfinished pushes are its own")]
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use twox_hash::XxHash3_64;
+
+use super::directory::{CacheDir, unavailable};
+use super::files::{self, Publish, make_private, open_private};
+use super::layout::{PUSHED, pushed_directory, pushed_identity, pushed_path};
+use super::locks::Purpose;
+use crate::error::Result;
+use crate::model::{EntityKey, SourceName, Timestamp};
+
+/// Where notes of pushes lie whose invalidations are not done yet.
+const UNFINISHED: &str = "unfinished";
+
+/// A file with the rows of one day.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushedFile {
+    /// Its path below the cache directory.
+    pub path: PathBuf,
+    /// Join keys and values, in the order of the path.
+    pub keys: Vec<(String, String)>,
+    /// Where the day begins.
+    pub day: Timestamp,
+}
+
+/// A note of what a push is about to change, so that a process that dies on the way leaves no old value in service.
+#[derive(Debug)]
+pub struct PushIntent {
+    path: PathBuf,
+    /// Locked as long as its process lives.
+    _file: File,
+}
+
+impl PushIntent {
+    /// Removes the note: what it said is done.
+    ///
+    /// # Errors
+    /// `Unavailable` where it cannot be removed: then it is done once more.
+    pub fn done(self) -> Result<()> {
+        files::remove(&self.path).map(drop).map_err(|error| unavailable("remove", &self.path, error))
+    }
+}
+
+impl CacheDir {
+    /// The files of rows that were pushed to a source for an entity, or all of them, in the order of their days.
+    ///
+    /// # Errors
+    /// `Unavailable` where a directory cannot be read.
+    pub fn pushed_files(&self, source: &SourceName, entity: Option<&EntityKey>) -> Result<Vec<PushedFile>> {
+        let directory = self.root.join(pushed_directory(source, entity));
+        let mut found = Vec::new();
+        let mut visit = |file: files::FoundFile| {
+            if let Some((keys, day)) = pushed_identity(&file.path) {
+                found.push(PushedFile { path: file.path, keys, day });
+            }
+        };
+        files::list(&self.root, &directory, &mut visit).map_err(|error| unavailable("list", &directory, error))?;
+        found.sort_unstable_by_key(|file| file.day);
+        Ok(found)
+    }
+
+    /// Replaces the file of a day's pushed rows by what `edit` makes of what is there; `None` leaves it. Nobody else
+    /// writes it meanwhile, whoever reads it sees the old one or the new one, and when this returns it is on the disk.
+    ///
+    /// # Errors
+    /// That of `edit`; `Unavailable` where it can be neither read nor written: then the old one is left.
+    pub fn amend_pushed(
+        &self,
+        source: &SourceName,
+        entity: Option<&EntityKey>,
+        day: Timestamp,
+        edit: impl FnOnce(&Path, Option<Bytes>) -> Result<Option<Vec<u8>>>,
+    ) -> Result<()> {
+        let below = pushed_path(source, entity, day);
+        let target = self.root.join(&below);
+        let failed = |error| unavailable("write", &target, error);
+        let stripe = XxHash3_64::oneshot(below.as_os_str().as_encoded_bytes());
+        let _lock = self.locking(|| self.locks.exclusive(Purpose::Push, stripe)).map_err(failed)?;
+        let before = files::read(&target).map_err(|error| unavailable("read", &target, error))?;
+        let Some(bytes) = edit(&target, before)? else { return Ok(()) };
+        let part = self.part().map_err(failed)?;
+        let written = files::write_part(&part, &bytes, Publish::Durable)
+            .and_then(|()| files::rename(&part, &target))
+            .and_then(|made| target.parent().map_or(Ok(()), |parent| files::sync_published(parent, &self.root, made)));
+        if written.is_err() {
+            let _ = files::remove(&part);
+        }
+        written.map_err(failed)
+    }
+
+    /// Notes what a push is about to change. When this returns, the note is on the disk.
+    ///
+    /// # Errors
+    /// `Unavailable` where it cannot be written.
+    pub fn intend_push(&self, what: &[u8]) -> Result<PushIntent> {
+        let directory = self.root.join(PUSHED).join(UNFINISHED);
+        let failed = |error| unavailable("write in", &directory, error);
+        make_private(&directory).map_err(failed)?;
+        for number in 0_u64.. {
+            let path = directory.join(format!("{}-{number}.json", self.process));
+            let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
+            let mut file = match created {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                created => created.map_err(failed)?,
+            };
+            file.lock().map_err(failed)?;
+            // Somebody may have taken it, while it was empty and not locked, for one that was left behind.
+            if file.metadata().map_err(failed)?.nlink() == 0 {
+                continue;
+            }
+            let written = file.write_all(what).and_then(|()| file.sync_all());
+            written.and_then(|()| files::sync_directory(&directory)).map_err(|error| {
+                let _ = files::remove(&path);
+                failed(error)
+            })?;
+            return Ok(PushIntent { path, _file: file });
+        }
+        Err(failed(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// The notes of processes that died in the middle of a push. Nobody else gets them as long as they are held.
+    ///
+    /// # Errors
+    /// `Unavailable` where they cannot be read.
+    pub fn unfinished_pushes(&self) -> Result<Vec<(PushIntent, Vec<u8>)>> {
+        let directory = self.root.join(PUSHED).join(UNFINISHED);
+        let failed = |error| unavailable("read", &directory, error);
+        let mut paths = Vec::new();
+        files::list(&self.root, &directory, &mut |file| paths.push(self.root.join(file.path))).map_err(failed)?;
+        let mut unfinished = Vec::new();
+        for path in paths {
+            let mut file = open_private(&path).map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => continue,
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            }
+            let mut what = Vec::new();
+            file.read_to_end(&mut what).map_err(failed)?;
+            unfinished.push((PushIntent { path, _file: file }, what));
+        }
+        Ok(unfinished)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: i64 = 1_709_856_000_000_000_000;
+
+    fn open(root: &Path, process: &str) -> CacheDir {
+        CacheDir::open(root, Publish::Fast, process).unwrap()
+    }
+
+    fn names() -> (SourceName, EntityKey) {
+        (SourceName::new("quotes").unwrap(), EntityKey::new([("symbol", "ETH/USDT")]).unwrap())
+    }
+
+    #[test]
+    fn a_day_is_amended_and_found_again() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = open(root.path(), "a");
+        let (source, entity) = names();
+        for (day, text) in [(DAY, "b"), (DAY - 86_400_000_000_000, "a"), (DAY, "c")] {
+            let edit =
+                |_: &Path, before: Option<Bytes>| Ok(Some([&before.unwrap_or_default(), text.as_bytes()].concat()));
+            dir.amend_pushed(&source, Some(&entity), Timestamp::from_ns(day), edit).unwrap();
+        }
+        let files = dir.pushed_files(&source, None).unwrap();
+        let days: Vec<_> = files.iter().map(|file| file.day.as_ns()).collect();
+        assert_eq!(days, [DAY - 86_400_000_000_000, DAY]);
+        assert_eq!(files[0].keys, [("symbol".to_owned(), "ETH/USDT".to_owned())]);
+        assert_eq!(files[1].path, Path::new("pushed/source=quotes/symbol=ETH%2FUSDT/20240308.parquet"));
+        assert_eq!(dir.read_path(&files[1].path).unwrap().unwrap(), "bc");
+        assert_eq!(dir.pushed_files(&source, Some(&entity)).unwrap(), files);
+        let other = EntityKey::new([("symbol", "ETH")]).unwrap();
+        assert_eq!(dir.pushed_files(&source, Some(&other)).unwrap(), []);
+    }
+
+    #[test]
+    fn an_edit_that_fails_leaves_the_old_file() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = open(root.path(), "a");
+        let (source, entity) = names();
+        let amend = |edit: &dyn Fn() -> Result<Option<Vec<u8>>>| {
+            dir.amend_pushed(&source, Some(&entity), Timestamp::from_ns(DAY), |_, _| edit())
+        };
+        amend(&|| Ok(Some(b"old".to_vec()))).unwrap();
+        amend(&|| Err(crate::error::Error::invalid("no"))).unwrap_err();
+        amend(&|| Ok(None)).unwrap();
+        let file = &dir.pushed_files(&source, None).unwrap()[0];
+        assert_eq!(dir.read_path(&file.path).unwrap().unwrap(), "old");
+    }
+
+    #[test]
+    fn only_a_dead_process_leaves_an_unfinished_push() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, other) = (open(root.path(), "a"), open(root.path(), "b"));
+        let held = dir.intend_push(b"held").unwrap();
+        let dropped = dir.intend_push(b"dropped").unwrap();
+        dir.intend_push(b"done").unwrap().done().unwrap();
+        drop(dropped);
+        let found = other.unfinished_pushes().unwrap();
+        assert_eq!(found.iter().map(|(_, what)| what.as_slice()).collect::<Vec<_>>(), [b"dropped"]);
+        assert_eq!(other.unfinished_pushes().unwrap().len(), 0, "somebody sees to it");
+        found.into_iter().for_each(|(intent, _)| intent.done().unwrap());
+        drop(held);
+        assert_eq!(other.unfinished_pushes().unwrap().len(), 1);
+    }
+}
