@@ -82,6 +82,7 @@ fn version_1_becomes_the_present_version_and_keeps_its_history() {
             let miss = query.top_misses(at(0), 9)?.remove(0);
             assert_eq!((miss.reason, miss.count, query.views()?.len()), (MissReason::Absent, 3, 1));
             assert_eq!(query.removals_per_minute(at(0))?, []);
+            assert_eq!(query.counters_per_minute(at(0))?, []);
             Ok(())
         })
         .unwrap();
