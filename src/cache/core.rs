@@ -34,12 +34,13 @@ pub struct Core {
     pub views: Views,
     pub journal: JournalSlot,
     pub misses: Misses,
+    pub counters: super::counters::Counters,
     pub restored: super::restore::Restored,
     pub refresher: super::refresh::Refresher,
     pub look: super::look::LastLook,
     pub last_fold: super::keeper::LastFold,
     pub repeats: Repeats,
-    /// Whether the requests of all processes are counted, and not only this one's.
+    /// Whether what all processes did is counted, and not only what this one did.
     pub observes: bool,
     pub observed: super::observe::Observed,
 }
@@ -88,7 +89,7 @@ impl Core {
 
     /// Counts and logs a failed operation on the cache directory, which the caller survives.
     pub fn io_error(&self, operation: &str, error: &Error) {
-        self.recorder.add(&catalogue::IO_ERRORS, &[operation], 1.0);
+        self.count(&catalogue::IO_ERRORS, &[operation], 1);
         if let Some(left_out) = self.repeats.left_out(operation) {
             tracing::warn!(target: "larder::cache", operation, %error, left_out, "the cache could not be used; going on without");
         }

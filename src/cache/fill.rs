@@ -214,7 +214,7 @@ impl Core {
                 ),
             ),
         };
-        self.recorder.add(&catalogue::COMPUTE_FAILURES, &[view, reason], 1.0);
+        self.count(&catalogue::COMPUTE_FAILURES, &[view, reason], 1);
         if let Some(left_out) = self.repeats.left_out(&format!("{reason} {view}")) {
             tracing::warn!(target: "larder::cache", view, entity = %gap.entity(), range = %gap.range(), reason, %error, left_out, "get_or_compute: compute failed");
         }

@@ -34,7 +34,7 @@ impl Core {
     }
 
     fn dropped(&self, reason: &str) {
-        self.recorder.add(&catalogue::DROPPED_PUBLISHES, &[reason], 1.0);
+        self.count(&catalogue::DROPPED_PUBLISHES, &[reason], 1);
     }
 
     fn publish(&self, view: &FeatureView, block: &FeatureBlock, generation: Generation) -> Result<Kept, Error> {
@@ -52,8 +52,8 @@ impl Core {
         if !self.dir.publish(&block.id, &bytes, generation)? {
             return Ok(Kept::Invalidated);
         }
-        self.recorder.add(&catalogue::PUBLISHED_BLOCKS, &[block.id.view.as_str()], 1.0);
-        self.recorder.add(&catalogue::WRITTEN_BYTES, &[], bytes.len() as f64);
+        self.count(&catalogue::PUBLISHED_BLOCKS, &[block.id.view.as_str()], 1);
+        self.count(&catalogue::WRITTEN_BYTES, &[], bytes.len() as u64);
         // After the file: a crash in between leaves a file that the manifest does not know, never a row without its file.
         self.journal_view_once(view);
         // The row is ordered by when the file came, the file says how old its oldest values are.

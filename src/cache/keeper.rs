@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::core::{Core, block_ref};
+use super::observe::Series;
 use crate::manifest::Record;
 use crate::metrics::catalogue;
 use crate::model::{BlockId, EntityKey, FeatureView, MissReason, Timestamp, ViewName};
@@ -167,7 +168,7 @@ impl Core {
         }
     }
 
-    /// Writes the requests and misses that were counted since the last time; what cannot be written is kept.
+    /// Writes the requests, misses and counters that were counted since the last time; what cannot be written is kept.
     fn flush_counts(&self) {
         let now = self.now();
         for (view, ledger) in self.views.ledgers() {
@@ -188,7 +189,7 @@ impl Core {
                 minutes.iter().flat_map(|(minute, counts)| counts.iter().map(move |count| (*minute, count)))
             {
                 if let Some(seen) = &mut seen {
-                    seen.wrote(&view, minute, outcome, count);
+                    seen.wrote(Series::Requests(view.clone(), outcome), minute, count);
                 }
             }
         }
@@ -204,6 +205,7 @@ impl Core {
         if !self.journal(&misses.iter().map(missed).collect::<Vec<_>>()) {
             self.put_back_misses(misses);
         }
+        self.flush_counters();
     }
 
     /// Tells the journal that a version is served, before its first block: without that, cleaning
@@ -276,8 +278,8 @@ impl Core {
         match upkeep::clean_if_needed(&self.dir, &self.manifest, &self.settings, self.now(), journal) {
             Ok(report) => {
                 for (reason, blocks, bytes) in report.by_reason() {
-                    self.recorder.add(&catalogue::EVICTED_BLOCKS, &[reason.as_str()], blocks as f64);
-                    self.recorder.add(&catalogue::EVICTED_BYTES, &[reason.as_str()], bytes as f64);
+                    self.count(&catalogue::EVICTED_BLOCKS, &[reason.as_str()], blocks);
+                    self.count(&catalogue::EVICTED_BYTES, &[reason.as_str()], bytes);
                 }
             }
             Err(error) => self.io_error("clean", &error),

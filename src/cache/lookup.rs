@@ -202,7 +202,7 @@ impl Core {
                 return Err(MissReason::Unreadable);
             }
         };
-        self.recorder.add(&catalogue::READ_BYTES, &[], bytes.len() as f64);
+        self.count(&catalogue::READ_BYTES, &[], bytes.len() as u64);
         match decode(&id, wanted.view, bytes) {
             Ok(block) => Ok(Some(Arc::new(CachedBlock::new(block, wanted.slots, generation, self.memory.used())))),
             Err(Undecodable::Newer(why)) => {
@@ -220,7 +220,7 @@ impl Core {
 
     fn set_damaged_aside(&self, id: &BlockId, view: &FeatureView, why: &str) {
         let path = block_path(id);
-        self.recorder.add(&catalogue::CORRUPT_BLOCKS, &[id.view.as_str()], 1.0);
+        self.count(&catalogue::CORRUPT_BLOCKS, &[id.view.as_str()], 1);
         let is_bad = |bytes: &Bytes| matches!(decode(id, view, bytes.clone()), Err(Undecodable::Damaged(_)));
         match self.dir.quarantine(&path, is_bad) {
             Ok(Some(quarantined)) => {

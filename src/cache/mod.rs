@@ -5,6 +5,7 @@ mod answer;
 mod asynchronous;
 mod check;
 mod core;
+mod counters;
 mod export;
 mod fill;
 mod flight;

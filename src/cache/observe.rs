@@ -1,11 +1,11 @@
-//! Counting the requests of every process that shares the directory, for one that only watches.
+//! Counting what every process that shares the directory did, for one that only watches.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::core::Core;
 use crate::error::Result;
-use crate::manifest::MinuteCount;
+use crate::manifest::{MinuteCount, MinuteCounter, Query};
 use crate::model::{Outcome, Timestamp, ViewName};
 
 /// How late a process may write its counts and still be counted.
@@ -24,12 +24,29 @@ impl Observed {
     }
 }
 
-/// How many requests of each view, minute and outcome are counted already.
+/// What is counted by the minute.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Series {
+    /// Requests of this view with this outcome.
+    Requests(ViewName, Outcome),
+    /// The metric of this name with these values of its labels.
+    Counter(String, Vec<String>),
+}
+
+/// So much of a series in a minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Minute {
+    series: Series,
+    minute: i64,
+    count: u64,
+}
+
+/// How much of each series and minute is counted already.
 ///
 /// The clock may jump, and a minute that was forgotten and comes back would count twice. So this knows from which
 /// minute on it forgot nothing: what turns up before that is remembered from then on, and not counted.
 pub struct Seen {
-    counts: HashMap<(ViewName, i64, Outcome), u64>,
+    counts: HashMap<(Series, i64), u64>,
     complete_from: i64,
 }
 
@@ -40,22 +57,40 @@ impl Default for Seen {
 }
 
 impl Seen {
-    /// From when on the manifest has to be asked.
+    /// What the manifest says of the minutes that may have changed.
     ///
-    /// Not for the last hour alone: after a suspend that would leave out what came just before it.
-    pub fn ask_from(&self, now: Timestamp) -> Timestamp {
+    /// # Errors
+    /// Those of the manifest.
+    pub fn ask(&self, query: &Query<'_>, now: Timestamp) -> Result<Vec<Minute>> {
+        let since = self.ask_from(now);
+        let of_view = |MinuteCount { minute, view, outcome, count }| Minute {
+            series: Series::Requests(view, outcome),
+            minute,
+            count,
+        };
+        let of_metric = |MinuteCounter { minute, metric, labels, count }| Minute {
+            series: Series::Counter(metric, labels),
+            minute,
+            count,
+        };
+        let requests = query.requests_per_minute(since)?.into_iter().map(of_view);
+        Ok(requests.chain(query.counters_per_minute(since)?.into_iter().map(of_metric)).collect())
+    }
+
+    /// Not the last hour alone: after a suspend that would leave out what came just before it.
+    fn ask_from(&self, now: Timestamp) -> Timestamp {
         Timestamp::from_minute(self.complete_from.min(an_hour_before(now)))
     }
 
-    /// Takes what the manifest says from [`ask_from`](Self::ask_from) on, and returns what is new in it.
-    pub fn look(&mut self, rows: Vec<MinuteCount>, now: Timestamp) -> Vec<MinuteCount> {
+    /// Takes what the manifest [says](Self::ask), and returns what is new in it.
+    pub fn look(&mut self, rows: Vec<Minute>, now: Timestamp) -> Vec<Minute> {
         let newest = rows.iter().map(|row| row.minute).max();
         let mut news = Vec::new();
         for row in rows {
-            let before = self.counts.insert((row.view.clone(), row.minute, row.outcome), row.count).unwrap_or(0);
+            let before = self.counts.insert((row.series.clone(), row.minute), row.count).unwrap_or(0);
             let count = row.count.saturating_sub(before);
             if count > 0 && row.minute >= self.complete_from {
-                news.push(MinuteCount { count, ..row });
+                news.push(Minute { count, ..row });
             }
         }
         self.complete_from = self.complete_from.min(an_hour_before(now));
@@ -64,13 +99,13 @@ impl Seen {
             let settled = newest.saturating_sub(LATEST_MINUTES).min(an_hour_before(now));
             self.complete_from = self.complete_from.max(settled);
         }
-        self.counts.retain(|(_, minute, _), _| *minute >= self.complete_from);
+        self.counts.retain(|(_, minute), _| *minute >= self.complete_from);
         news
     }
 
     /// Counts what this store wrote to its journal itself.
-    pub fn wrote(&mut self, view: &ViewName, minute: i64, outcome: Outcome, count: u64) {
-        *self.counts.entry((view.clone(), minute, outcome)).or_default() += count;
+    pub fn wrote(&mut self, series: Series, minute: i64, count: u64) {
+        *self.counts.entry((series, minute)).or_default() += count;
     }
 }
 
@@ -87,9 +122,14 @@ impl Core {
     pub fn observe_others(&self) -> Result<()> {
         let mut seen = self.observed.lock();
         let now = self.now();
-        let rows = self.manifest.read(|query| query.requests_per_minute(seen.ask_from(now)))?;
-        for MinuteCount { view, minute, outcome, count } in seen.look(rows, now) {
-            self.views.ledger(&view, now).observe(now, minute, &[(outcome, count)].into_iter().collect());
+        let rows = self.manifest.read(|query| seen.ask(query, now))?;
+        for Minute { series, minute, count } in seen.look(rows, now) {
+            match series {
+                Series::Requests(view, outcome) => {
+                    self.views.ledger(&view, now).observe(now, minute, &[(outcome, count)].into_iter().collect());
+                }
+                Series::Counter(metric, labels) => self.count_of_others(&metric, &labels, count),
+            }
         }
         Ok(())
     }
@@ -132,10 +172,9 @@ mod tests {
         fn look(&mut self) {
             let now = Timestamp::from_secs(self.now * 60 + 30);
             let from = self.seen.ask_from(now).as_ns().div_euclid(60_000_000_000);
-            let row = |(minute, count): (&i64, &u64)| MinuteCount {
+            let row = |(minute, count): (&i64, &u64)| Minute {
+                series: Series::Requests(ViewName::new("prices").unwrap(), Outcome::Hit),
                 minute: *minute,
-                view: ViewName::new("prices").unwrap(),
-                outcome: Outcome::Hit,
                 count: *count,
             };
             let rows = self.manifest.range(from..).map(row).collect();

@@ -58,7 +58,7 @@ fn work(core: &Weak<Core>, jobs: &Receiver<Job>) {
         let Some(core) = core.upgrade() else { break };
         let result = if core.refresh(&job) { "ok" } else { "failed" };
         core.refresher.pending().remove(&job.id);
-        core.recorder.add(&catalogue::REFRESHES, &[job.view.name().as_str(), result], 1.0);
+        core.count(&catalogue::REFRESHES, &[job.view.name().as_str(), result], 1);
     }
 }
 
@@ -76,7 +76,7 @@ impl Core {
                 let (std::sync::mpsc::TrySendError::Full(job) | std::sync::mpsc::TrySendError::Disconnected(job)) =
                     full;
                 self.refresher.pending().remove(&job.id);
-                self.recorder.add(&catalogue::REFRESHES, &[job.view.name().as_str(), "dropped"], 1.0);
+                self.count(&catalogue::REFRESHES, &[job.view.name().as_str(), "dropped"], 1);
             }
         }
     }

@@ -192,7 +192,7 @@ impl Core {
                 Claim::Lead(lead) => tasks.push(need.task(Some(lead))),
                 Claim::Follow(flight) => follows.push((need.index, flight)),
                 Claim::Refused(error) => {
-                    self.recorder.add(&catalogue::COMPUTE_FAILURES, &[wanted.view.name().as_str(), "backoff"], 1.0);
+                    self.count(&catalogue::COMPUTE_FAILURES, &[wanted.view.name().as_str(), "backoff"], 1);
                     add_failed(&mut failed, need.index, error);
                 }
             }
@@ -246,7 +246,7 @@ impl Core {
             }
             Some(Landing::Abandoned) => "abandoned",
         };
-        self.recorder.add(&catalogue::FLIGHT_WAITS, &[result], 1.0);
+        self.count(&catalogue::FLIGHT_WAITS, &[result], 1);
     }
 
     /// Answers what could not be computed from expired blocks or the fallback compute, or with the error.

@@ -63,7 +63,7 @@ impl Core {
         let (views, current, changing) = self.manifest.read(|query| {
             let of_view = |view: ViewName| Ok((query.requests(since, Some(&view))?, view));
             let views = query.view_names(since)?.into_iter().map(of_view).collect::<Result<Vec<_>>>()?;
-            Ok((views, query.current_views()?, query.requests_per_minute(seen.ask_from(now))?))
+            Ok((views, query.current_views()?, seen.ask(query, now)?))
         })?;
         if self.observes {
             // The first look: it is history, and not new.

@@ -85,8 +85,8 @@ impl FeatureStoreBuilder {
         self
     }
 
-    /// Counts the requests of every process that shares the directory, seconds after they happened, as if
-    /// they were this one's: for a process that watches the cache and makes no requests of its own.
+    /// Counts the requests of every process that shares the directory, and what their counters count, seconds
+    /// after it happened, as if it were this one's: for a process that watches the cache and makes no requests of its own.
     #[must_use]
     pub fn observe_others(mut self) -> Self {
         self.observes = true;
@@ -119,6 +119,7 @@ impl FeatureStoreBuilder {
             views: Default::default(),
             journal: Default::default(),
             misses: Default::default(),
+            counters: Default::default(),
             restored: Default::default(),
             refresher: Default::default(),
             look: Default::default(),
@@ -232,7 +233,7 @@ impl FeatureStore {
         let wanted = core.want_until(view, entity, range, (now, until), Purpose::Warming)?;
         let result = core.views.with(view, || now, |state| core.serve(state, &wanted, &mut FromSource(source)));
         let outcome = result.as_ref().map_or(Outcome::Error, Answer::outcome);
-        core.recorder.add(&catalogue::WARMED, &[view.name().as_str(), outcome.as_str()], 1.0);
+        core.count(&catalogue::WARMED, &[view.name().as_str(), outcome.as_str()], 1);
         result
     }
 
@@ -291,7 +292,7 @@ impl FeatureStore {
         let blocks = upkeep::invalidate(&core.dir, &scope, cause, || core.now(), journal)?;
         // A failure may have come from the very inputs that now changed.
         core.flights.forgive(|id| id.view == *view && entity.is_none_or(|entity| id.entity == *entity));
-        core.recorder.add(&catalogue::INVALIDATIONS, &[view.as_str(), cause], 1.0);
+        core.count(&catalogue::INVALIDATIONS, &[view.as_str(), cause], 1);
         Ok(blocks)
     }
 
@@ -450,16 +451,18 @@ impl Core {
         self.recorder.set(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
         self.recorder.set(&catalogue::CONFIG_RELOAD, &[], now);
         self.recorder.set(&catalogue::CONFIG_RELOAD_OK, &[], 1.0);
+        // So that it is there, at 0, before the first compute.
+        self.recorder.add(&catalogue::COMPUTES_IN_FLIGHT, &[], 0.0);
     }
 
     fn invalid(&self, view: &FeatureView, error: Error) -> Error {
-        self.recorder.add(&catalogue::INVALID_REQUESTS, &[view.name().as_str()], 1.0);
+        self.count(&catalogue::INVALID_REQUESTS, &[view.name().as_str()], 1);
         error
     }
 
     fn log(&self, view: &FeatureView, entity: &EntityKey, range: TimeRange, outcome: Outcome, result: &Result<Answer>) {
         for block in result.iter().flat_map(Answer::blocks) {
-            self.recorder.add(&catalogue::READS, &[view.name().as_str(), block.origin().as_str()], 1.0);
+            self.count(&catalogue::READS, &[view.name().as_str(), block.origin().as_str()], 1);
         }
         let phrase = if outcome.is_good() { "Cache HIT" } else { "Cache MISS" };
         tracing::debug!(target: "larder::cache", view = %view.name(), %entity, %range, %outcome, "get_or_compute: {phrase}");

@@ -10,6 +10,9 @@ use super::progress::Watch;
 use super::quantity;
 use super::report::Report;
 use super::session::Session;
+use crate::manifest::Record;
+use crate::metrics::catalogue;
+use crate::model::Timestamp;
 use crate::upkeep::{self, CleanOptions, CleanReport, Reason, Removal};
 
 const EXAMPLES: &str = "\
@@ -66,6 +69,9 @@ pub fn run(options: &Options, session: &Session) -> Result<CleanFacts, Failure> 
         &mut watch,
     )?;
     drop(watch);
+    if !options.dry_run {
+        cache.journal(&counted(&report, session.now()));
+    }
     cache.close()?;
     let by_reason = report.by_reason().into_iter().map(|(reason, blocks, bytes)| ReasonFacts {
         reason,
@@ -79,6 +85,15 @@ pub fn run(options: &Options, session: &Session) -> Result<CleanFacts, Failure> 
         by_reason: by_reason.collect(),
         report,
     })
+}
+
+/// What `larder serve` exports of it.
+fn counted(report: &CleanReport, now: Timestamp) -> Vec<Record> {
+    let removed = |(reason, blocks, bytes): (Reason, u64, u64)| {
+        [(&catalogue::EVICTED_BLOCKS, blocks), (&catalogue::EVICTED_BYTES, bytes)]
+            .map(|(metric, count)| Record::counted(now, metric.name, vec![reason.as_str().to_owned()], count))
+    };
+    report.by_reason().into_iter().flat_map(removed).collect()
 }
 
 fn why(reason: Reason, session: &Session) -> String {

@@ -11,7 +11,7 @@ use super::page::{Page, Tone};
 use super::progress::Watch;
 use super::report::Report;
 use super::session::Session;
-use crate::inspect::health::{Check, DeepFacts, HealthFacts, Level, ManifestState, Period, checks};
+use crate::inspect::health::{Check, DeepFacts, HealthFacts, Level, ManifestState, Period, checks, left_out};
 use crate::inspect::quantity;
 use crate::upkeep::{self, CleanOptions};
 
@@ -41,6 +41,9 @@ pub struct DoctorFacts {
     warned: usize,
     failed: usize,
     checks: Vec<CheckLine>,
+    /// What asks more.
+    #[serde(skip)]
+    more: Option<String>,
     #[serde(skip)]
     interrupted: bool,
 }
@@ -64,7 +67,9 @@ pub fn run(options: &Options, session: &Session) -> Result<DoctorFacts, Failure>
     if options.weekly && facts.known.is_some() {
         facts.deep = Some(deep(session, &cache)?);
     }
-    let lines = lines(session, checks(&facts));
+    let mut found = checks(&facts);
+    found.extend(left_out(&facts, options.weekly));
+    let lines = lines(session, found);
     let number = |level| lines.iter().filter(|line| line.check.level == level).count();
     Ok(DoctorFacts {
         cache_dir: session.root.display().to_string(),
@@ -73,6 +78,7 @@ pub fn run(options: &Options, session: &Session) -> Result<DoctorFacts, Failure>
         warned: number(Level::Warn),
         failed: number(Level::Fail),
         checks: lines,
+        more: (!options.weekly).then(|| session.command("doctor --weekly")),
         interrupted: facts.deep.is_some_and(|deep| deep.verified.interrupted),
     })
 }
@@ -139,8 +145,11 @@ impl Report for DoctorFacts {
     fn write(&self, page: &mut Page) {
         page.verbatim(&format!("Cache      {}", self.cache_dir));
         for (period, title) in [(Period::Daily, "Daily"), (Period::Weekly, "Weekly")] {
-            page.title(title);
-            self.checks.iter().filter(|line| line.check.period == period).for_each(|line| line.write(page));
+            let mut lines = self.checks.iter().filter(|line| line.check.period == period).peekable();
+            if lines.peek().is_some() {
+                page.title(title);
+            }
+            lines.for_each(|line| line.write(page));
         }
         page.gap();
         let sum = |number: usize, word: &str| format!("{} {word}", quantity::count(number as u64));
@@ -151,6 +160,9 @@ impl Report for DoctorFacts {
             Level::Fail => Tone::Bad,
         };
         page.field("Result", &tone.paint(&parts.join(", ")));
+        if let Some(more) = &self.more {
+            page.field("More", &format!("{more} reads every block, too"));
+        }
     }
 
     fn exit(&self) -> Exit {

@@ -14,6 +14,7 @@ use super::report::Report;
 use super::session::Session;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{BlockFilter, BlockRow, Record, RemovalReason};
+use crate::metrics::catalogue;
 use crate::model::{EntityKey, KeyType, TimeRange, Timestamp, ViewName};
 use crate::upkeep::{self, Scope};
 
@@ -86,6 +87,9 @@ pub fn run(options: &Options, session: &Session) -> Result<InvalidateFacts, Fail
         let scope = Scope { view: &options.view, entity: entity.as_ref(), range };
         blocks += upkeep::invalidate(&cache.dir, &scope, &options.cause, now, |records| cache.journal(records))?;
     }
+    // What `larder serve` exports of it.
+    let labels = vec![options.view.to_string(), "command".to_owned()];
+    cache.journal(&[Record::counted(now(), catalogue::INVALIDATIONS.name, labels, 1)]);
     cache.journal(&typed_rows_without_file(&cache, rows.as_deref().unwrap_or_default(), now()));
     match cache.close() {
         // The journal is kept, and whoever folds next takes it.

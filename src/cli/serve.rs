@@ -19,10 +19,10 @@ use crate::server::{Options as ServerOptions, Server, Token};
 const LONG_ABOUT: &str = "\
 Serve metrics, health and a status page over HTTP
 
-The requests of every process that shares the cache directory are counted, seconds after they happened, \
-whether those processes serve anything themselves or not. What only a process can know of itself (durations, \
-computes, memory) is in its own metrics: see `larder::server::router`. Let Prometheus scrape either this \
-or the services, or requests are counted twice.
+The requests of every process that shares the cache directory are counted, and what they evict, invalidate, publish, \
+drop or find damaged, seconds after it happened, whether those processes serve anything themselves or not. What only \
+a process can know of itself (durations, running computes, memory) is in its own metrics: see \
+`larder::server::router`. Let Prometheus scrape either this or the services, or all is counted twice.
 
 It also folds the manifest and keeps the cache within its limits, as every service does.";
 

@@ -4,14 +4,15 @@
 
 use std::cell::Cell;
 use std::ffi::OsString;
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use duckdb::{Config, Connection};
+use rustix::process::{FlockType, fcntl_getlk};
 
-use super::failure::classify;
+use super::failure::{classify, held};
 use super::lock::ManifestLock;
 use super::schema;
 use crate::error::{Error, ErrorKind, Result};
@@ -109,6 +110,24 @@ fn connect(path: &Path) -> Result<Connection> {
                 std::thread::sleep(STRANGER_PAUSE);
             }
             other => return other,
+        }
+    }
+}
+
+/// Whether DuckDB could open the file now: asks for its `fcntl` lock and takes none, so that nobody is kept out.
+///
+/// Closing a file drops all such locks that this process has on it. The borrowed lock says that it has none.
+///
+/// # Errors
+/// `Busy` where another program has it open; `Unavailable` where it cannot be looked at.
+pub(super) fn ask_whether_free(path: &Path, _lock: &ManifestLock) -> Result<()> {
+    let asked = File::open(path).and_then(|file| Ok(fcntl_getlk(file, &FlockType::WriteLock.into())?));
+    match asked {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(held(path)),
+        Err(error) => {
+            let message = format!("cannot look at {}: check its owner", path.display());
+            Err(Error::with_source(ErrorKind::Unavailable, message, error))
         }
     }
 }

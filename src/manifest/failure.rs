@@ -58,9 +58,10 @@ pub(super) fn classify(path: &Path, doing: &str, error: duckdb::Error) -> Error 
     let text = error.to_string();
     let says = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
     let file = path.display();
-    let (kind, message) = if says(LOCKED) {
-        (ErrorKind::Busy, format!("manifest {file} is open in another program: close it there, or retry"))
-    } else if says(FOREIGN) {
+    if says(LOCKED) {
+        return held(path);
+    }
+    let (kind, message) = if says(FOREIGN) {
         let what = "was written by a newer or foreign DuckDB and is left untouched: use the newest larder here";
         (ErrorKind::Unavailable, format!("manifest {file} {what}"))
     } else if says(ENVIRONMENT) {
@@ -74,6 +75,14 @@ pub(super) fn classify(path: &Path, doing: &str, error: duckdb::Error) -> Error 
     };
     // Its first line alone: advice for users of DuckDB follows, and a cause that only says "unknown".
     Error::with_source(kind, message, text.lines().next().unwrap_or_default())
+}
+
+/// The error for a manifest that another process has open.
+pub(super) fn held(path: &Path) -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        format!("manifest {} is open in another program: close it there, or retry", path.display()),
+    )
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use super::database::{Database, set_aside};
+use super::database::{Database, ask_whether_free, set_aside};
 use super::fold::{FoldReport, Offsets, fold};
 use super::journal::{Claim, Listed, Reader, list};
 use super::lock::ManifestLock;
@@ -81,6 +81,19 @@ impl Manifest {
             return Ok(FoldReport { needs_rebuild, removed_journals, ..FoldReport::default() });
         }
         self.session(&lock, &journals, |_, _| Ok(())).map(|((), report)| report)
+    }
+
+    /// Folds, and finds out whether the manifest could be used where there was nothing to fold.
+    ///
+    /// # Errors
+    /// Those of [`fold`](Self::fold); `Busy` where another program has it open at this very moment.
+    pub fn probe(&self) -> Result<()> {
+        let lock = self.lock()?;
+        let journals = self.journals()?;
+        match self.nothing_new(&journals) {
+            Some(_) => ask_whether_free(&self.path(), &lock),
+            None => self.session(&lock, &journals, |_, _| Ok(())).map(drop),
+        }
     }
 
     /// Bytes of all journals that are not in the manifest yet, as far as this process knows: what others

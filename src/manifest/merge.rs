@@ -105,6 +105,15 @@ WHEN MATCHED THEN UPDATE SET count = least(t.count::HUGEINT + s.count, 922337203
 WHEN NOT MATCHED THEN INSERT VALUES (s.minute, s.view, s.entity, s.reason, s.count);
 ";
 
+const COUNTERS: &str = "
+MERGE INTO counters_per_minute t
+USING (SELECT minute, metric, labels, least(sum(count), 9223372036854775807)::BIGINT AS count
+       FROM staged_counters GROUP BY ALL) s
+ON t.minute = s.minute AND t.metric = s.metric AND t.labels = s.labels
+WHEN MATCHED THEN UPDATE SET count = least(t.count::HUGEINT + s.count, 9223372036854775807)::BIGINT
+WHEN NOT MATCHED THEN INSERT VALUES (s.minute, s.metric, s.labels, s.count);
+";
+
 const INVALIDATIONS: &str = "INSERT INTO invalidations SELECT * FROM staged_invalidations;";
 
 const VIEWS: &str = "
@@ -124,8 +133,9 @@ const JOURNALS: &str = "DELETE FROM journals; INSERT INTO journals SELECT * FROM
 /// How long the history of requests, misses and invalidations is kept: the window of the objective is
 /// 30 days, and somebody looks back at it.
 const HISTORY_DAYS: u64 = 40;
-/// How long a removal is remembered: longer than any journal can lag behind another.
-const REMOVAL_DAYS: u64 = 2;
+/// How long a removal is remembered, and what was counted: longer than any journal can lag behind another, and
+/// whoever exports the counters of all asks every few seconds.
+const RECENT_DAYS: u64 = 2;
 
 /// Merges everything that was staged. Runs inside the caller's transaction.
 pub(super) fn merge(database: &Database<'_>, staged: &Sheets, now: Timestamp) -> Result<()> {
@@ -141,6 +151,7 @@ pub(super) fn merge(database: &Database<'_>, staged: &Sheets, now: Timestamp) ->
         (&staged.used, "merging uses", USED),
         (&staged.requests, "merging requests", REQUESTS),
         (&staged.misses, "merging misses", MISSES),
+        (&staged.counters, "merging counters", COUNTERS),
         (&staged.invalidations, "merging invalidations", INVALIDATIONS),
         (&staged.views, "merging views", VIEWS),
     ];
@@ -158,8 +169,9 @@ fn prune(database: &Database<'_>, now: Timestamp) -> Result<()> {
         ("DELETE FROM requests_per_minute WHERE minute < make_timestamp(?)", minute * 60_000_000),
         ("DELETE FROM misses WHERE minute < make_timestamp(?)", minute * 60_000_000),
         ("DELETE FROM removals_per_minute WHERE minute < make_timestamp(?)", minute * 60_000_000),
+        ("DELETE FROM counters_per_minute WHERE minute < make_timestamp(?)", ago(RECENT_DAYS).minute() * 60_000_000),
         ("DELETE FROM invalidations WHERE invalidated_at < make_timestamp_ns(?)", nanos(ago(HISTORY_DAYS))),
-        ("DELETE FROM removals WHERE removed_at < make_timestamp_ns(?)", nanos(ago(REMOVAL_DAYS))),
+        ("DELETE FROM removals WHERE removed_at < make_timestamp_ns(?)", nanos(ago(RECENT_DAYS))),
     ];
     for (sql, cutoff) in steps {
         database.connection().execute(sql, [cutoff]).map_err(|error| database.failed("pruning history", error))?;

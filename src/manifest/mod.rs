@@ -34,8 +34,8 @@ pub use fold::FoldReport;
 pub use handle::Manifest;
 pub use journal::Journal;
 pub use query::{
-    BlockFilter, Coverage, FirstSeen, Hole, MinuteCount, MinuteMisses, MinuteRemovals, OutcomeCount, Page, Query,
-    Removals, TopMiss, Totals, ViewSummary, ViewVersion, Vitals,
+    BlockFilter, Coverage, FirstSeen, Hole, MinuteCount, MinuteCounter, MinuteMisses, MinuteRemovals, OutcomeCount,
+    Page, Query, Removals, TopMiss, Totals, ViewSummary, ViewVersion, Vitals,
 };
 pub use rebuild::Rebuilt;
 pub use record::{BlockRef, BlockRow, Invalidation, Record, RemovalReason};

@@ -70,6 +70,17 @@ pub enum Record {
         /// How many.
         count: u64,
     },
+    /// What a process added to a counter in one minute since the last such record; counts add up.
+    Counted {
+        /// Whole minutes since the epoch.
+        minute: i64,
+        /// The name of the metric.
+        metric: String,
+        /// The values of its labels, in their order.
+        labels: Vec<String>,
+        /// How much.
+        count: u64,
+    },
     /// Somebody declared blocks stale.
     Invalidated(Invalidation),
     /// This process serves this version of a view. Repeated as a heartbeat.
@@ -88,6 +99,11 @@ pub enum Record {
 }
 
 impl Record {
+    /// What was added to a counter now.
+    pub fn counted(now: Timestamp, metric: &str, labels: Vec<String>, count: u64) -> Self {
+        Self::Counted { minute: now.minute(), metric: metric.to_owned(), labels, count }
+    }
+
     /// When it was told, or the last moment at which that can have been.
     pub(super) fn told_at(&self) -> Timestamp {
         match self {
@@ -95,7 +111,7 @@ impl Record {
             Self::Removed { at, .. } | Self::ViewSeen { at, .. } => *at,
             Self::Used { last_used, .. } => *last_used,
             // Counts of a minute are told until it is over.
-            Self::Requests { minute, .. } | Self::Missed { minute, .. } => {
+            Self::Requests { minute, .. } | Self::Missed { minute, .. } | Self::Counted { minute, .. } => {
                 Timestamp::from_minute(minute.saturating_add(1))
             }
             Self::Invalidated(done) => done.at,

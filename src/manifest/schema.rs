@@ -13,7 +13,7 @@ use super::failure::classify;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The version this code writes and the newest it understands.
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 
 /// Tables and views. Each statement may run again over a manifest that has them.
 const TABLES: &str = "
@@ -40,6 +40,8 @@ CREATE TABLE IF NOT EXISTS requests_per_minute (
 CREATE TABLE IF NOT EXISTS misses (
     minute TIMESTAMP NOT NULL, view VARCHAR NOT NULL, entity VARCHAR NOT NULL, reason VARCHAR NOT NULL,
     count BIGINT NOT NULL);
+CREATE TABLE IF NOT EXISTS counters_per_minute (
+    minute TIMESTAMP NOT NULL, metric VARCHAR NOT NULL, labels VARCHAR NOT NULL, count BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS invalidations (
     invalidated_at TIMESTAMP_NS NOT NULL, view VARCHAR NOT NULL, entity VARCHAR, start_ts TIMESTAMP_NS NOT NULL,
     end_ts TIMESTAMP_NS NOT NULL, cause VARCHAR NOT NULL, blocks BIGINT NOT NULL);
@@ -59,13 +61,20 @@ CREATE VIEW IF NOT EXISTS size_per_view AS
 /// What each version added to the one before it; the first entry makes version 2 of version 1.
 ///
 /// `newest_ts` says how old the newest value of a view is, `removals_per_minute` what was removed, for
-/// 40 days: `removals` only orders events, and forgets a block that is published again.
-const MIGRATIONS: [&str; 1] = ["
+/// 40 days: `removals` only orders events, and forgets a block that is published again. `counters_per_minute`
+/// carries the counters of each process to whoever exports those of all.
+const MIGRATIONS: [&str; 2] = [
+    "
 ALTER TABLE manifest ADD COLUMN newest_ts TIMESTAMP_NS;
 CREATE TABLE removals_per_minute (
     minute TIMESTAMP NOT NULL, view VARCHAR NOT NULL, entity VARCHAR NOT NULL, reason VARCHAR NOT NULL,
     blocks BIGINT NOT NULL, young BIGINT NOT NULL);
-"];
+",
+    "
+CREATE TABLE counters_per_minute (
+    minute TIMESTAMP NOT NULL, metric VARCHAR NOT NULL, labels VARCHAR NOT NULL, count BIGINT NOT NULL);
+",
+];
 
 /// Nothing, with every column of every table.
 ///
@@ -73,7 +82,7 @@ CREATE TABLE removals_per_minute (
 /// `information_schema` would say the same in twenty, which is more than all the rest of opening.
 const EVERY_COLUMN: &str = "
 SELECT * FROM meta, journals, manifest, column_stats, removals, removals_per_minute, requests_per_minute, misses,
-              invalidations, views
+              counters_per_minute, invalidations, views
 LIMIT 0";
 
 /// Makes the tables where there are none or brings older ones up to date, and says in `meta` that a

@@ -23,6 +23,7 @@ CREATE OR REPLACE TEMP TABLE staged_used AS
     SELECT view, fingerprint, entity, start_ts, uses, last_used FROM manifest LIMIT 0;
 CREATE OR REPLACE TEMP TABLE staged_requests AS SELECT * FROM requests_per_minute LIMIT 0;
 CREATE OR REPLACE TEMP TABLE staged_misses AS SELECT * FROM misses LIMIT 0;
+CREATE OR REPLACE TEMP TABLE staged_counters AS SELECT * FROM counters_per_minute LIMIT 0;
 CREATE OR REPLACE TEMP TABLE staged_invalidations AS SELECT * FROM invalidations LIMIT 0;
 CREATE OR REPLACE TEMP TABLE staged_views AS
     SELECT view, fingerprint, definition, last_seen AS seen FROM views LIMIT 0;
@@ -46,13 +47,14 @@ pub(super) struct Sheets {
     pub(super) used: Sheet,
     pub(super) requests: Sheet,
     pub(super) misses: Sheet,
+    pub(super) counters: Sheet,
     pub(super) invalidations: Sheet,
     pub(super) views: Sheet,
     pub(super) journals: Sheet,
 }
 
 impl Sheets {
-    fn all(&mut self) -> [&mut Sheet; 9] {
+    fn all(&mut self) -> [&mut Sheet; 10] {
         [
             &mut self.published,
             &mut self.removed,
@@ -60,6 +62,7 @@ impl Sheets {
             &mut self.used,
             &mut self.requests,
             &mut self.misses,
+            &mut self.counters,
             &mut self.invalidations,
             &mut self.views,
             &mut self.journals,
@@ -78,6 +81,7 @@ impl<'a> Stage<'a> {
             used: Sheet::new("staged_used"),
             requests: Sheet::new("staged_requests"),
             misses: Sheet::new("staged_misses"),
+            counters: Sheet::new("staged_counters"),
             invalidations: Sheet::new("staged_invalidations"),
             views: Sheet::new("staged_views"),
             journals: Sheet::new("staged_journals"),
@@ -118,6 +122,11 @@ impl<'a> Stage<'a> {
                 let (view, entity) = (Cell::text(view.as_str()), Cell::text(&entity.json));
                 let row = [Cell::Minute(*minute), view, entity, Cell::text(reason.as_str()), Cell::count(*count)];
                 self.sheets.misses.push(database, row)
+            }
+            Record::Counted { minute, metric, labels, count } => {
+                let labels = labels_json(labels)?;
+                let row = [Cell::Minute(*minute), Cell::text(metric), Cell::text(&labels), Cell::count(*count)];
+                self.sheets.counters.push(database, row)
             }
             Record::Invalidated(done) => {
                 let entity = done.entity.as_ref().map(|entity| self.entities.text(entity)).transpose()?;
@@ -237,4 +246,9 @@ impl Entities {
 /// The canonical JSON of an entity: its keys in the order of their names.
 pub(super) fn entity_json(entity: &EntityKey) -> Result<String> {
     serde_json::to_string(entity).map_err(|error| Error::internal(format!("entity {entity} has no JSON: {error}")))
+}
+
+/// The values of labels as JSON, in their order.
+fn labels_json(labels: &[String]) -> Result<String> {
+    serde_json::to_string(labels).map_err(|error| Error::internal(format!("labels {labels:?} have no JSON: {error}")))
 }

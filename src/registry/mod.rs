@@ -8,6 +8,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -116,7 +117,8 @@ impl Registry {
         let version = Version { number: base + 1, applied: now, by: by.to_owned(), files };
         let text = serde_json::to_vec_pretty(&version)
             .map_err(|error| Error::with_source(ErrorKind::Internal, "definitions cannot be written as JSON", error))?;
-        fs::create_dir_all(&self.directory).map_err(|error| self.failed("make", &self.directory, error))?;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
+        made.map_err(|error| self.failed("make", &self.directory, error))?;
         // Threads and processes each have their own.
         static BEGUN: AtomicU64 = AtomicU64::new(0);
         let begun = format!(".{}-{}.tmp", std::process::id(), BEGUN.fetch_add(1, Ordering::Relaxed));
@@ -181,6 +183,15 @@ mod tests {
         assert_eq!(registry.numbers().unwrap(), [1, 2]);
         assert_eq!(registry.version(1).unwrap(), first);
         assert_eq!(registry.latest().unwrap(), Some(second));
+    }
+
+    #[test]
+    fn only_their_owner_may_look_at_them() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        Registry::new(dir.path()).add(0, vec![file("# one")], NOW, "ada").unwrap();
+        let mode = fs::metadata(dir.path().join("registry")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Readiness {
     pub fn of(store: &FeatureStore) -> Self {
         let checks = [
             check("cache directory can be written", store.cache_dir().probe()),
-            check("manifest can be folded", store.manifest().fold().map(drop)),
+            check("manifest can be folded", store.manifest().probe()),
             check("free disk is above the reserve", room(store)),
         ];
         Self { ready: checks.iter().all(|check| check.ok), checks }

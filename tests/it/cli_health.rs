@@ -145,7 +145,9 @@ fn a_cache_that_is_well_passes_both_lists() {
     assert_eq!((found(&weekly), status), (vec![], 0), "{weekly}");
     assert_eq!(check(&weekly, "Every block")["figure"].as_str().unwrap().split(',').next(), Some("10 files"));
     let (text, _) = larder.text("doctor");
-    for part in ["\nDaily\n", "\nWeekly\n", "PASS       Hit ratio: ", "Result     "] {
+    for part in
+        ["\nDaily\n", "\nWeekly\n", "PASS       Hit ratio: ", "Result     ", "More       larder doctor --weekly"]
+    {
         assert!(text.contains(part), "{text}");
     }
 }
@@ -203,10 +205,19 @@ fn a_deleted_manifest_is_no_finding() {
 #[test]
 fn a_manifest_that_somebody_has_open_is_a_finding_of_doctor_and_stops_explain() {
     let larder = in_use();
-    report(&larder, "doctor");
+    let all = report(&larder, "doctor --weekly").0["checks"].as_array().unwrap().len();
     let held = duckdb::Connection::open(larder.cache().join("manifest.duckdb")).unwrap();
     let (checks, status) = report(&larder, "doctor --weekly");
-    assert_eq!((found(&checks), status), (named("Manifest", "warn"), 0), "{checks}");
+    assert_eq!(
+        (found(&checks), status),
+        ([named("Manifest", "warn"), named("Left out", "warn")].concat(), 0),
+        "{checks}"
+    );
+    let asked = checks["checks"].as_array().unwrap().len() - 1;
+    assert_eq!(
+        check(&checks, "Left out")["figure"].as_str().unwrap().split(' ').next(),
+        Some(&*(all - asked).to_string())
+    );
     assert!(check(&checks, "Manifest")["figure"].as_str().unwrap().contains("open in another program"));
     let (refused, status) = report(&larder, "explain FeatureStoreHitRatioLow");
     assert_eq!((&refused["error"]["kind"], status), (&"busy".into(), 1));

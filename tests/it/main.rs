@@ -50,6 +50,8 @@ mod http;
 mod metrics_page;
 #[cfg(feature = "server")]
 mod month;
+#[cfg(all(feature = "cli", feature = "server"))]
+mod others;
 #[cfg(feature = "server")]
 mod page;
 #[cfg(all(feature = "cli", feature = "server"))]

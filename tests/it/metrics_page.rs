@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use larder::metrics::catalogue::{ALL, PROCESS};
-use larder::metrics::{DURATION_BOUNDS_NS, Kind, Metric};
+use larder::metrics::{DURATION_BOUNDS_NS, Kind, Metric, Whose};
 
 use crate::checkout;
 
@@ -21,7 +21,11 @@ fn row(metric: &Metric) -> String {
             values => format!("`{}`: {}", label.name, values.join(", ")),
         })
         .collect();
-    format!("| `{}` | {kind}, {} | {} | {} |", metric.name, metric.unit, labels.join("; "), metric.help)
+    let whose = match metric.whose {
+        Whose::All => "all",
+        Whose::Own => "its own",
+    };
+    format!("| `{}` | {kind}, {} | {} | {whose} | {} |", metric.name, metric.unit, labels.join("; "), metric.help)
 }
 
 fn page() -> String {
@@ -30,7 +34,10 @@ fn page() -> String {
          Series whose labels are known are there at 0 from the beginning, those of a view from its first sight on. The\n\
          first 50 views have labels of their own, the others share `other`. No symbol is ever a label. A process with\n\
          `manifest.fold_interval` = 0 s exports nothing about folding, which others do.\n\n\
-         | metric | kind, unit | labels | |\n|---|---|---|---|\n",
+         The column *serve* says whose work `larder serve` exports: that of all processes of the cache directory, or only\n\
+         its own. Counters of all come through the journals: they count from when `larder serve` began, seconds late. A\n\
+         service exports its own of everything, except what says how the directory is.\n\n\
+         | metric | kind, unit | labels | serve | |\n|---|---|---|---|---|\n",
     );
     ALL.iter().for_each(|metric| writeln!(page, "{}", row(metric)).unwrap());
     let bounds: Vec<String> = DURATION_BOUNDS_NS.iter().map(|ns| format!("{}", *ns as f64 / 1e9)).collect();

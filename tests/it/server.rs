@@ -31,13 +31,13 @@ fn ask(store: &FeatureStore, name: &str) -> Outcome {
 }
 
 /// The real program, until it is dropped.
-struct Program {
+pub struct Program {
     child: Child,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Program {
-    fn start(command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
         Self::start_logging(command, Stdio::null())
     }
 
@@ -173,6 +173,27 @@ fn every_metric_of_the_catalogue_is_exported_and_none_besides() {
     let mut found: Vec<&str> = families.iter().map(String::as_str).collect();
     found.sort_unstable();
     assert_eq!(found, known);
+}
+
+#[test]
+fn readiness_sees_at_once_that_somebody_has_the_manifest_open() {
+    let larder = Larder::with_demo();
+    let mut command = larder.command(["serve", "--listen", "127.0.0.1:0", "--json"]);
+    // Nothing comes that would have to be folded.
+    command.env("LARDER_MANIFEST__FOLD_INTERVAL", "1h").env("LARDER_DISK__AUTO_CLEAN", "false");
+    let program = Program::start(command);
+    let ready = || get(program.address, "/ready");
+    let looked_by = Instant::now() + Duration::from_secs(60);
+    while get(program.address, "/metrics").metric("featurestore_quarantined_blocks").is_none() || ready().status != 200
+    {
+        assert!(Instant::now() < looked_by, "it has not looked around: {:?}", ready());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let held = duckdb::Connection::open(larder.cache().join("manifest.duckdb")).unwrap();
+    let answer = ready();
+    assert!(answer.status == 503 && answer.body.contains("open in another program"), "{answer:?}");
+    drop(held);
+    assert_eq!(ready().status, 200);
 }
 
 #[test]

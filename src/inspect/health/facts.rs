@@ -10,6 +10,7 @@ use crate::inspect::slo::SloFacts;
 use crate::inspect::survey::Survey;
 use crate::manifest::{FoldReport, Manifest, Query, RemovalReason, Removals, ViewSummary, ViewVersion, Vitals};
 use crate::model::{Timestamp, ViewName};
+use crate::slo::{Counts, report};
 use crate::store::CacheDir;
 use crate::upkeep::{CleanReport, VerifyReport};
 
@@ -129,7 +130,7 @@ pub struct Removed {
 }
 
 /// What only reading every block tells.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct DeepFacts {
     /// Every checksum, and the manifest against the files.
     pub verified: VerifyReport,
@@ -179,6 +180,21 @@ fn state_of(report: &FoldReport) -> ManifestState {
 }
 
 impl KnownFacts {
+    /// Those of a manifest that knows of nothing.
+    pub(super) fn nothing(settings: &Settings) -> Self {
+        let slo = report(settings.slo.objective, settings.slo.window, |_| Counts::default());
+        Self {
+            slo: SloFacts::of(slo, None),
+            journals: JournalFacts::default(),
+            blocks: 0,
+            bytes: 0,
+            vitals: Vitals::default(),
+            views: Vec::new(),
+            old_versions: OldVersions::default(),
+            removed: BTreeMap::new(),
+        }
+    }
+
     fn gather(manifest: &Manifest, settings: &Settings, now: Timestamp) -> Result<(Self, FoldReport)> {
         manifest.read(|query| {
             let survey = Survey::read(query, now)?;

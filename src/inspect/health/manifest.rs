@@ -23,9 +23,8 @@ fn state(facts: &HealthFacts) -> Check {
         ManifestState::Damaged(aside) => check(Level::Fail, &format!("it was damaged: {aside}"))
             .command("history is lost, blocks are not: check the disk, and make it whole", "repair"),
         ManifestState::Held(why) => check(Level::Warn, why)
-            .fix("end the program that holds it; services go on, but nothing is folded or cleaned, and the checks that need it are left out"),
-        ManifestState::Unreadable(why) => check(Level::Fail, why)
-            .fix("do what it says; the checks that need the manifest are left out"),
+            .fix("end the program that holds it; services go on, but nothing is folded or cleaned"),
+        ManifestState::Unreadable(why) => check(Level::Fail, why).fix("do what it says"),
     }
 }
 

@@ -11,6 +11,8 @@ mod upkeep;
 
 use serde::Serialize;
 
+use super::quantity::counted;
+
 pub use facts::{
     DeepFacts, DirectoryFacts, HealthFacts, JournalFacts, KnownFacts, ManifestState, OldVersions, ViewFacts,
 };
@@ -119,7 +121,7 @@ fn unless(bad: bool, level: Level) -> Level {
     if bad { level } else { Level::Pass }
 }
 
-/// Judges the facts: arithmetic alone. What cannot be known is left out, and one check says why.
+/// Judges the facts: arithmetic alone. What cannot be known is [`left_out`].
 pub fn checks(facts: &HealthFacts) -> Vec<Check> {
     let mut checks = Vec::new();
     if let Some(known) = &facts.known {
@@ -134,6 +136,23 @@ pub fn checks(facts: &HealthFacts) -> Vec<Check> {
         checks.extend(upkeep::deep(facts, deep));
     }
     checks
+}
+
+/// How many checks could not be asked because the manifest does not answer, those of the weekly list with them where
+/// it was asked for; `None` where it answers.
+pub fn left_out(facts: &HealthFacts, weekly: bool) -> Option<Check> {
+    if facts.known.is_some() {
+        return None;
+    }
+    let deep = weekly.then(DeepFacts::default);
+    let answering = HealthFacts { known: Some(KnownFacts::nothing(&facts.settings)), deep, ..facts.clone() };
+    let number = checks(&answering).len() - checks(facts).len();
+    let figure = format!(
+        "{} could not be asked, because the manifest does not answer",
+        counted(number as u64, "check", "checks")
+    );
+    let check = Check::new("Left out", unless(number > 0, Level::Warn), figure, "none");
+    Some(check.fix("do what the line of the manifest says, then ask again: what was not asked may be bad"))
 }
 
 #[cfg(test)]

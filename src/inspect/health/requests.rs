@@ -32,7 +32,10 @@ fn low(slo: &SloFacts) -> Check {
     let low = slo.ratio("5m").is_some_and(|ratio| below(ratio, slo.objective));
     Check::new("Hit ratio", unless(low, Level::Warn), shown(slo), format!("at least {}", percent(slo.objective)))
         .alert("FeatureStoreHitRatioLow")
-        .command("see what missed and why", "explain FeatureStoreHitRatioLow")
+        .command(
+            "see what missed and why; a new cache is below it until hits outweigh its first misses",
+            "explain FeatureStoreHitRatioLow",
+        )
 }
 
 fn critical(slo: &SloFacts) -> Check {

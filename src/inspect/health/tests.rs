@@ -133,11 +133,10 @@ fn a_budget_is_exhausted_when_overspent_by_enough_requests() {
 
 #[test]
 fn the_disk_warns_before_the_reserve_and_fails_below_it() {
-    let free = |bytes| found(|facts, _| (facts.directory.free, facts.settings.max_cache_size_gb) = (Some(bytes), 1.2));
+    let free = |bytes| found(|facts, _| facts.directory.free = Some(bytes));
     assert_eq!(free(3 * GB / 2), []);
-    let settings = ("Settings", Level::Warn);
     assert_eq!(free(3 * GB / 2 - 1), [("Disk free", Level::Warn)]);
-    assert_eq!(free(GB - 1), [("Disk free", Level::Fail), settings]);
+    assert_eq!(free(GB - 1), [("Disk free", Level::Fail)]);
 }
 
 #[test]
@@ -226,7 +225,6 @@ fn oddities_that_cost_something_are_noticed() {
     assert_eq!(found(|facts, _| facts.directory.quarantined = Some(1)), [("Quarantine", Level::Warn)]);
     assert_eq!(found(|facts, _| facts.settings.cleanup_target = 0.9), [("Settings", Level::Warn)]);
     assert_eq!(found(|facts, _| facts.settings.manifest.fold_interval = Duration::ZERO), [("Settings", Level::Warn)]);
-    assert_eq!(found(|facts, _| facts.settings.max_cache_size_gb = 101.0), [("Settings", Level::Warn)]);
     let old = |bytes| found(|_, known| known.old_versions = OldVersions { versions: 1, blocks: 1, bytes });
     assert_eq!((old(GB / 5), old(GB / 5 + 1)), (vec![], vec![("Old versions", Level::Warn)]));
 }
@@ -270,4 +268,33 @@ fn a_finding_in_any_block_fails_and_much_to_clean_warns() {
     assert_eq!(with(vec![], GB), []);
     assert_eq!(with(vec![finding], GB), [("Every block", Level::Fail)]);
     assert_eq!(with(vec![], 11 * GB), [("To be cleaned", Level::Warn)]);
+}
+
+#[test]
+fn a_limit_beyond_the_disk_is_said_and_no_warning() {
+    let settings = |limit| {
+        let mut facts = well();
+        facts.settings.max_cache_size_gb = limit;
+        checks(&facts).into_iter().find(|check| check.name == "Settings").unwrap()
+    };
+    // One gigabyte is used, a hundred are free, of which one is the reserve.
+    assert_eq!(settings(100.0).in_words(), "consistent");
+    let beyond = settings(101.0);
+    assert_eq!(beyond.level, Level::Pass);
+    let words =
+        "consistent; max_cache_size_gb allows 101 GB, the disk has room for 100 GB: its reserve of 1.00 GB decides";
+    assert_eq!(beyond.figure, words);
+}
+
+#[test]
+fn checks_that_could_not_be_asked_are_counted() {
+    let facts = well();
+    assert_eq!(left_out(&facts, true), None);
+    let silent = HealthFacts { known: None, manifest: ManifestState::Held("held".to_owned()), ..facts.clone() };
+    let missing = checks(&facts).len() - checks(&silent).len();
+    for (weekly, number) in [(false, missing), (true, missing + 2)] {
+        let check = left_out(&silent, weekly).unwrap();
+        assert_eq!((check.level, check.fix.is_some()), (Level::Warn, true));
+        assert!(check.figure.starts_with(&format!("{number} checks could not be asked")), "{}", check.figure);
+    }
 }

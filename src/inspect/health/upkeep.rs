@@ -37,15 +37,22 @@ fn stale(facts: &HealthFacts, known: &KnownFacts) -> Check {
         stale => {
             let names = stale.iter().map(|view| {
                 let (age, ttl) = (rough(age(view).unwrap_or_default()), rough(view.ttl.unwrap_or_default()));
-                format!("{}: newest value {age} old, valid for {ttl}", view.view)
+                let newest = view.newest.map(|newest| newest.to_string()).unwrap_or_default();
+                format!("the newest row of {} is of {newest}, {age} ago; its values are valid for {ttl}", view.view)
             });
             names.collect::<Vec<_>>().join("; ")
         }
     };
-    let check = Check::new("Stale views", unless(!stale.is_empty(), Level::Warn), figure, "none in use");
-    check
-        .alert("FeatureStoreViewStale")
-        .fix("see whether the source of the view still delivers, and whether somebody asks up to the present")
+    let check = Check::new(
+        "Stale views",
+        unless(!stale.is_empty(), Level::Warn),
+        figure,
+        "none that was asked for within an hour",
+    );
+    check.alert("FeatureStoreViewStale").fix(
+        "see whether its source still delivers and somebody asks up to the present; where the data end there on purpose, \
+         as those of larder demo do, nothing is wrong",
+    )
 }
 
 fn invalidations(known: &KnownFacts) -> Check {
@@ -81,10 +88,6 @@ fn clock(known: &KnownFacts) -> Check {
 fn settings(facts: &HealthFacts, known: &KnownFacts) -> Check {
     let settings = &facts.settings;
     let mut odd = Vec::new();
-    let growing = settings.size_limit().saturating_sub(known.bytes);
-    if facts.directory.free.is_some_and(|free| growing > free.saturating_sub(settings.reserve())) {
-        odd.push("max_cache_size_gb is more than the disk has room for: the reserve is reached first");
-    }
     if settings.manifest.fold_interval.is_zero() {
         odd.push("manifest.fold_interval = 0 s: nobody folds");
     }
@@ -94,7 +97,15 @@ fn settings(facts: &HealthFacts, known: &KnownFacts) -> Check {
     if settings.cleanup_target >= settings.cleanup_threshold {
         odd.push("cleanup_target is not below cleanup_threshold: cleaning begins again at once");
     }
-    let figure = if odd.is_empty() { "consistent".to_owned() } else { odd.join("; ") };
+    let mut figure = if odd.is_empty() { "consistent".to_owned() } else { odd.join("; ") };
+    // No warning: how much of the disk is free and how fast that goes have checks of their own.
+    let holds = facts.directory.free.map(|free| known.bytes + free.saturating_sub(settings.reserve()));
+    if let Some(holds) = holds.filter(|holds| settings.size_limit() > *holds) {
+        let (limit, holds, reserve) = (bytes(settings.size_limit()), bytes(holds), bytes(settings.reserve()));
+        figure = format!(
+            "{figure}; max_cache_size_gb allows {limit}, the disk has room for {holds}: its reserve of {reserve} decides"
+        );
+    }
     let check = Check::new("Settings", unless(!odd.is_empty(), Level::Warn), figure, "consistent");
     check.weekly().fix("change them in the settings file or the environment of every process that shares the cache")
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use duckdb::{Row, params};
 
 use super::Query;
-use super::sql::nanos;
+use super::sql::{Labels, nanos};
 use crate::error::Result;
 use crate::manifest::record::{Invalidation, RemovalReason};
 use crate::model::{EntityKey, Fingerprint, MissReason, Outcome, Timestamp, ViewName};
@@ -22,6 +22,19 @@ pub struct MinuteCount {
     /// What the requests turned out to be.
     pub outcome: Outcome,
     /// How many.
+    pub count: u64,
+}
+
+/// What all processes together added to a counter in one minute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MinuteCounter {
+    /// Whole minutes since the epoch.
+    pub minute: i64,
+    /// The name of the metric.
+    pub metric: String,
+    /// The values of its labels, in their order.
+    pub labels: Vec<String>,
+    /// How much.
     pub count: u64,
 }
 
@@ -147,6 +160,10 @@ const MINUTES: &str = "
 SELECT epoch_us(minute) // 60000000, view, outcome, sum(count)::UBIGINT FROM requests_per_minute
 WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
 
+const COUNTERS: &str = "
+SELECT epoch_us(minute) // 60000000, metric, labels, sum(count)::UBIGINT FROM counters_per_minute
+WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
+
 const OUTCOMES: &str = "
 SELECT view, outcome, sum(count)::UBIGINT FROM requests_per_minute
 WHERE minute BETWEEN make_timestamp(?) AND make_timestamp(?) GROUP BY ALL ORDER BY ALL";
@@ -204,6 +221,17 @@ impl Query<'_> {
     pub fn requests_per_minute(&self, since: Timestamp) -> Result<Vec<MinuteCount>> {
         self.rows("reading requests per minute", MINUTES, [minute_of(since)], |row| {
             Ok(MinuteCount { minute: row.get(0)?, view: row.get(1)?, outcome: row.get(2)?, count: row.get(3)? })
+        })
+    }
+
+    /// What was added to counters, per minute from that of `since` on, in order of time; two days of it are kept.
+    ///
+    /// # Errors
+    /// As of [`totals`](Self::totals).
+    pub fn counters_per_minute(&self, since: Timestamp) -> Result<Vec<MinuteCounter>> {
+        self.rows("reading counters per minute", COUNTERS, [minute_of(since)], |row| {
+            let labels: Labels = row.get(2)?;
+            Ok(MinuteCounter { minute: row.get(0)?, metric: row.get(1)?, labels: labels.0, count: row.get(3)? })
         })
     }
 

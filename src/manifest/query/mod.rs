@@ -14,7 +14,9 @@ use crate::error::Result;
 
 pub use blocks::{BlockFilter, Page};
 pub use coverage::{Coverage, Hole};
-pub use history::{FirstSeen, MinuteCount, MinuteMisses, MinuteRemovals, OutcomeCount, Removals, TopMiss, ViewVersion};
+pub use history::{
+    FirstSeen, MinuteCount, MinuteCounter, MinuteMisses, MinuteRemovals, OutcomeCount, Removals, TopMiss, ViewVersion,
+};
 pub use summary::{Totals, ViewSummary, Vitals};
 
 /// The opened manifest, with everything folded that the journals held a moment ago.

@@ -27,6 +27,15 @@ impl FromSql for EntityKey {
     }
 }
 
+/// The values of a metric's labels.
+pub(super) struct Labels(pub(super) Vec<String>);
+
+impl FromSql for Labels {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        serde_json::from_str(value.as_str()?).map(Self).map_err(unknown)
+    }
+}
+
 /// Only for columns of type `TIMESTAMP_NS`, and for counts of nanoseconds.
 impl FromSql for Timestamp {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {

@@ -1,7 +1,10 @@
 //! Questions and their answers.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
+use crate::clock::ManualClock;
 use crate::manifest::testing::{DAY, at, block, block_ref, blocks, manifest, published, requests, symbol, view};
 use crate::manifest::{
     BlockFilter, BlockRow, Hole, Invalidation, Journal, Manifest, MinuteCount, OutcomeCount, Page, Record,
@@ -428,4 +431,30 @@ fn a_fold_tells_how_much_had_waited_and_how_long() {
     Journal::create(dir.path()).unwrap().append(&[requests(10, Outcome::Hit, 5)]).unwrap();
     assert_eq!(manifest.fold().unwrap().oldest, Some(at(11 * MINUTE)), "the end of its minute");
     assert_eq!(manifest.fold().unwrap().bytes, 0);
+}
+
+#[test]
+fn counters_add_up_over_processes_by_metric_labels_and_minute_and_are_forgotten_soon() {
+    let told = |minute: i64, metric: &str, labels: &[&str], count| {
+        let labels = labels.iter().map(ToString::to_string).collect();
+        Record::counted(at(minute * 60_000_000_000), metric, labels, count)
+    };
+    let (dir, manifest) = holding(&[told(10, "a", &["v", "hit"], 5), told(10, "a", &["v", "\"',["], 1)]);
+    let other = Journal::create(dir.path()).unwrap();
+    other.append(&[told(10, "a", &["v", "hit"], 2), told(11, "a", &["v", "hit"], 3), told(11, "b", &[], 4)]).unwrap();
+    let found = |since: i64| {
+        let rows = manifest.read(|query| query.counters_per_minute(at(since * 60_000_000_000))).unwrap();
+        let mut rows: Vec<_> =
+            rows.into_iter().map(|row| (row.minute, row.metric, row.labels.join("|"), row.count)).collect();
+        rows.sort();
+        rows
+    };
+    let row = |minute, metric: &str, labels: &str, count| (minute, metric.to_owned(), labels.to_owned(), count);
+    let of_11 = [row(11, "a", "v|hit", 3), row(11, "b", "", 4)];
+    assert_eq!(found(11), of_11);
+    assert_eq!(found(10), [&[row(10, "a", "v|\"',[", 1), row(10, "a", "v|hit", 7)], &of_11[..]].concat());
+    other.append(&[told(5760, "a", &[], 1)]).unwrap();
+    let later = Manifest::new(dir.path(), Arc::new(ManualClock::new(4 * DAY)));
+    let kept = later.read(|query| query.counters_per_minute(at(0))).unwrap();
+    assert_eq!(kept.iter().map(|row| row.minute).collect::<Vec<_>>(), [5760], "after two days");
 }

@@ -82,6 +82,32 @@ fn version_1_becomes_the_present_version_and_keeps_its_history() {
             let miss = query.top_misses(at(0), 9)?.remove(0);
             assert_eq!((miss.reason, miss.count, query.views()?.len()), (MissReason::Absent, 3, 1));
             assert_eq!(query.removals_per_minute(at(0))?, []);
+            assert_eq!(query.counters_per_minute(at(0))?, []);
+            Ok(())
+        })
+        .unwrap();
+}
+
+/// What version 2 had in addition, and its number.
+const VERSION_2: &str = "
+ALTER TABLE manifest ADD COLUMN newest_ts TIMESTAMP_NS;
+CREATE TABLE removals_per_minute (
+    minute TIMESTAMP NOT NULL, view VARCHAR NOT NULL, entity VARCHAR NOT NULL, reason VARCHAR NOT NULL,
+    blocks BIGINT NOT NULL, young BIGINT NOT NULL);
+INSERT INTO removals_per_minute VALUES (make_timestamp(60000000), 'v', '{\"symbol\":\"A\"}', 'size', 2, 1);
+UPDATE meta SET value = '2' WHERE key = 'schema_version';
+";
+
+#[test]
+fn version_2_becomes_the_present_version_and_keeps_its_history() {
+    let (_dir, manifest) = version_1(VERSION_2);
+    let report = manifest.fold().unwrap();
+    assert_eq!((report.set_aside, report.needs_rebuild), (None, false));
+    assert_eq!(counted(&manifest), 5);
+    manifest
+        .read(|query| {
+            assert_eq!(query.removals_per_minute(at(0))?.iter().map(|row| row.blocks).sum::<u64>(), 2);
+            assert_eq!(query.counters_per_minute(at(0))?, []);
             Ok(())
         })
         .unwrap();

@@ -22,7 +22,7 @@ pub const SCENARIOS: &[(&str, Scenario)] = &[
     ("damaged files", damaged_files),
     ("a feed that stopped", a_stopped_feed),
     ("a proxy that changes the metrics", a_proxy),
-    ("a disk that somebody else filled", a_full_disk),
+    ("a disk that somebody else filled, seen by larder serve", a_full_disk),
     ("a disk that became read-only", a_read_only_disk),
     ("a stranger who holds the manifest", a_held_manifest),
     ("a service that was killed", a_killed_service),
@@ -158,6 +158,7 @@ fn on_a_disk(megabytes: u32, archive: u64) -> Option<(Disk, Plan)> {
 fn a_full_disk(programs: &Programs) {
     // A third is the cache's; the service leaves cleaning to the timer, which nobody started.
     let Some((disk, plan)) = on_a_disk(120, 100) else { return };
+    let plan = Plan { watch: Watch::Larder, ..plan };
     let day = Day::begin_in(programs, &plan, tempfile::tempdir().unwrap(), disk.cache());
     let free = day.stack.value("featurestore_disk_free_bytes").unwrap();
     assert!(free > 45e6, "{free}");
