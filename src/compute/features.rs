@@ -25,7 +25,8 @@ struct Inner {
     store: FeatureStore,
     definitions: Definitions,
     sandbox: Arc<Sandbox>,
-    views: BTreeMap<ViewName, Arc<Bound>>,
+    /// A variable that is not set harms only the views that need it.
+    views: BTreeMap<ViewName, Result<Arc<Bound>>>,
 }
 
 /// A view with what it takes to compute it.
@@ -113,23 +114,27 @@ impl Inner {
         name: &ViewName,
         functions: &Functions,
         sources: &mut BTreeMap<SourceName, Arc<Opening>>,
-    ) -> Result<Option<Arc<Bound>>> {
+    ) -> Result<Option<Result<Arc<Bound>>>> {
         if let Some(bound) = self.views.get(name) {
-            return Ok(Some(Arc::clone(bound)));
+            return Ok(Some(bound.clone()));
         }
         let Some(definition) = self.definitions.views().get(name).cloned() else {
             return Err(Error::internal(format!("view {name} is read but not defined")));
         };
         let supply = match &definition.source {
-            ViewSource::View(read) => self.bind(read, functions, sources)?.map(Supply::View),
-            ViewSource::Source(source) => self.source(source, sources)?.map(Supply::Source),
+            ViewSource::View(read) => self.bind(read, functions, sources)?.map(|read| read.map(Supply::View)),
+            ViewSource::Source(source) => self.source(source, sources)?.map(|source| Ok(Supply::Source(source))),
         };
         // Rows that are pushed are in the cache or nowhere.
         let Some(supply) = supply else { return Ok(None) };
-        let view = self.definitions.feature_view(name)?;
-        let recipe = Recipe::new(view, &definition, functions, &self.sandbox)?;
-        let bound = Arc::new(Bound { recipe, supply });
-        self.views.insert(name.clone(), Arc::clone(&bound));
+        let bound = match (supply, self.definitions.feature_view(name)) {
+            (Ok(supply), Ok(view)) => {
+                let recipe = Recipe::new(view, &definition, functions, &self.sandbox)?;
+                Ok(Arc::new(Bound { recipe, supply }))
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        self.views.insert(name.clone(), bound.clone());
         Ok(Some(bound))
     }
 
@@ -216,6 +221,15 @@ impl Features {
         self.0.views.keys()
     }
 
+    /// The event time up to which the rows of a view are complete now. What is later may still change and is not kept.
+    ///
+    /// # Errors
+    /// `NotFound` as of [`get_or_compute`](Self::get_or_compute); those of a source that cannot be read.
+    pub fn known_until(&self, view: &ViewName) -> Result<Timestamp> {
+        let bound = self.computing(view)?.bound;
+        bound.known_until(self.0.store.now().saturating_sub(bound.recipe.view().lateness()))
+    }
+
     /// The entities that have rows for a view in the range; `None` where its rows belong to every entity.
     ///
     /// # Errors
@@ -244,7 +258,7 @@ impl Features {
     pub fn check(&self) -> Result<()> {
         for (name, bound) in &self.0.views {
             if let Some(definition) = self.0.definitions.views().get(name) {
-                check_columns(bound, definition)?;
+                check_columns(bound.as_ref().map_err(Error::clone)?, definition)?;
             }
         }
         Ok(())
@@ -252,7 +266,7 @@ impl Features {
 
     fn computing(&self, view: &ViewName) -> Result<Computing<'_>> {
         match self.0.views.get(view) {
-            Some(bound) => Ok(Computing { store: &self.0.store, bound }),
+            Some(bound) => Ok(Computing { store: &self.0.store, bound: bound.as_ref().map_err(Error::clone)? }),
             // Says which views there are, where it is none of them.
             None => self.0.definitions.feature_view(view).and_then(|view| {
                 Err(Error::new(
@@ -294,7 +308,8 @@ impl Source for Computing<'_> {
     }
 
     fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Timestamp {
-        self.bound.watermark(now.saturating_sub(view.lateness()))
+        // A failure here is one of the compute that follows, which says it.
+        self.bound.known_until(now.saturating_sub(view.lateness())).unwrap_or(Timestamp::MIN)
     }
 }
 
@@ -321,14 +336,13 @@ impl Bound {
     }
 
     /// Up to where the rows are complete: no source says more than it has.
-    fn watermark(&self, latest: Timestamp) -> Timestamp {
+    fn known_until(&self, latest: Timestamp) -> Result<Timestamp> {
         match &self.supply {
-            // A failure here is one of the compute that follows, which says it.
-            Supply::Source(source) => match source.reader().and_then(|reader| reader.newest(None)) {
-                Ok(Some(newest)) => latest.min(Timestamp::from_ns(newest.as_ns().saturating_add(1))),
-                _ => Timestamp::from_ns(i64::MIN),
-            },
-            Supply::View(read) => read.watermark(latest),
+            Supply::Source(source) => Ok(match source.reader()?.newest(None)? {
+                Some(newest) => latest.min(Timestamp::from_ns(newest.as_ns().saturating_add(1))),
+                None => Timestamp::MIN,
+            }),
+            Supply::View(read) => read.known_until(latest),
         }
     }
 }
