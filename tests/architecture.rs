@@ -102,6 +102,26 @@ fn imports_point_downwards_only() {
     assert!(seen > 100, "only {seen} imports were found");
 }
 
+/// What is wrong with the tests of a file that are not run by default.
+fn unexplained(text: &str) -> Vec<&str> {
+    let ignored = text.lines().filter(|line| line.trim_start().starts_with("#[ignore"));
+    ignored.filter(|line| !(line.contains("= \"") && line.contains(": ") && line.contains("cargo test "))).collect()
+}
+
+#[test]
+fn a_test_that_is_not_run_says_why_and_which_command_runs_it() {
+    for directory in ["src", "tests", "benches"] {
+        for file in
+            sources(&checkout::path(directory)).iter().filter(|file| file.extension().is_some_and(|e| e == "rs"))
+        {
+            let text = std::fs::read_to_string(file).unwrap();
+            assert_eq!(unexplained(&text), [""; 0], "{}", file.display());
+        }
+    }
+    assert_eq!(unexplained("  #[ignore]\n#[ignore = \"measures\"]").len(), 2);
+    assert_eq!(unexplained("#[ignore = \"measures: cargo test x -- --ignored\"]").len(), 0);
+}
+
 #[test]
 fn an_import_that_points_up_is_found() {
     assert_eq!(imports("// crate::cli\nuse crate::cache::Gap; crate::error::Error"), ["cache", "error"]);

@@ -1,12 +1,13 @@
 //! The definitions that a command works with.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::cache::FeatureStore;
 use crate::compute::Features;
-use crate::definition::{Definitions, Environment};
+use crate::definition::{Definitions, Environment, ServiceDefinition, ServiceFeature};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{EntityKey, EntityName, KeyType, KeyValue};
+use crate::model::{EntityKey, EntityName, FeatureName, KeyType, KeyValue};
 use crate::registry::{DefinitionFile, Registry};
 
 use super::names::existing;
@@ -59,6 +60,32 @@ pub fn features(session: &Session) -> Result<Features> {
     let definitions = applied(session)?;
     let store = FeatureStore::builder(&session.root).settings(session.settings.clone()).open()?;
     Features::builder(store, definitions).open()
+}
+
+/// What a name is that is neither a view nor a service, or not where one of them is wanted; as the end of a sentence.
+pub fn other_kind(definitions: &Definitions, name: &str) -> Option<String> {
+    let list = |names: BTreeSet<&str>| names.into_iter().collect::<Vec<_>>().join(", ");
+    if let Some(service) = definitions.services().values().find(|service| service.name.as_str() == name) {
+        let views = service.features.iter().flat_map(|feature| match feature {
+            ServiceFeature::View(read) => vec![read.view.as_str()],
+            ServiceFeature::OnDemand(name) => inputs(definitions, name),
+        });
+        return Some(format!("{name} is a service, which reads the views {}", list(views.collect())));
+    }
+    let feature = definitions.on_demand().keys().find(|feature| feature.as_str() == name)?;
+    let has = |service: &&ServiceDefinition| service.features.contains(&ServiceFeature::OnDemand(feature.clone()));
+    let services: BTreeSet<&str> =
+        definitions.services().values().filter(has).map(|service| service.name.as_str()).collect();
+    let services = if services.is_empty() { "no service yet".to_owned() } else { list(services) };
+    let views = list(inputs(definitions, feature).into_iter().collect());
+    Some(format!(
+        "{name} is a feature computed on demand, from rows of {views}: it is got with a service that has it, which is {services}"
+    ))
+}
+
+fn inputs<'a>(definitions: &'a Definitions, feature: &FeatureName) -> Vec<&'a str> {
+    let inputs = definitions.on_demand().get(feature).map_or(&[][..], |feature| &feature.inputs);
+    inputs.iter().map(|input| input.view.as_str()).collect()
 }
 
 /// The entity that `text` names, such as `symbol=EURUSD,venue=OANDA`, with the types that are defined.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 
+use super::definitions;
 use super::doctor::{CheckLine, examine, lines};
 use super::failure::Failure;
-use super::names::existing;
+use super::names::nearest_first;
 use super::page::{Align, Page, Tone};
 use super::report::Report;
 use super::session::Session;
@@ -32,7 +33,7 @@ const MOST_CHANGES: usize = 12;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// The name of the alert, in upper or lower case, with or without FeatureStore before it
+    /// The name of the alert, in upper or lower case, with or without FeatureStore before it, or its last words
     alert: Option<String>,
     /// How far back to look, such as 90m, 24h or 7d [default: as far as the alert looks]
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
@@ -93,8 +94,8 @@ pub fn run(options: &Options, session: &Session) -> Result<ExplainFacts, Failure
         });
     };
     let alert = Alert::find(name).ok_or_else(|| {
-        let names = existing(name, ALERTS.iter().map(|alert| alert.name));
-        Error::invalid(format!("there is no alert {name}, there is {names}; `larder explain` lists them"))
+        let names = nearest_first(name, ALERTS.iter().map(Alert::short_name)).join(", ");
+        Error::invalid(format!("there is no alert {name}, there is {names}; `larder explain` says what each means"))
     })?;
     let window = options.since.unwrap_or(alert.window);
     let mut one = OneAlert {
@@ -113,12 +114,15 @@ pub fn run(options: &Options, session: &Session) -> Result<ExplainFacts, Failure
     }
     let (cache, facts) = examine(session)?;
     if facts.known.is_some() {
-        one.spending = Some(cache.manifest.read(|query| Spending::read(query, window, facts.now))?);
+        // Without definitions that can be read, commands can compute nothing.
+        let defined = definitions::applied(session).map(|applied| applied.views().keys().cloned().collect());
+        let warmable = defined.unwrap_or_default();
+        one.spending = Some(cache.manifest.read(|query| Spending::read(query, window, facts.now, &warmable))?);
     } else if alert.subject == Subject::Requests {
         return Err(silent(&facts).into());
     }
     let first = one.spending.as_ref().and_then(|spending| spending.causes.first());
-    one.typed = first.and_then(|cause| Some(session.command(cause.command?)));
+    one.typed = first.and_then(|cause| Some(session.command(cause.command.as_deref()?)));
     let belongs = |check: &Check| check.alert == Some(alert.name);
     let (mut own, rest): (Vec<Check>, Vec<Check>) = checks(&facts).into_iter().partition(belongs);
     // Whoever reads this has typed that already.

@@ -29,7 +29,7 @@ Examples:
 A service has a row at each event time of the first view that it reads, or at every step: --every 5m.
 The request counts towards the service level, like any other.";
 
-/// So many rows are shown at the beginning and at the end.
+/// At most so many rows are shown, the newest.
 const SHOWN: usize = 5;
 
 /// Get the features of an entity, from the cache or computed
@@ -66,6 +66,9 @@ pub struct GetFacts {
     outcome: Option<String>,
     took_seconds: f64,
     num_rows: usize,
+    /// Where there are rows, if not here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
     output: Option<PathBuf>,
     /// All rows, where they are not written to a file.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,15 +100,32 @@ pub fn run(options: &Options, session: &Session) -> Result<GetFacts, Failure> {
         outcome,
         took_seconds: took.as_secs_f64(),
         num_rows: batch.num_rows(),
+        hint: if batch.num_rows() == 0 { hint(&features, asked.view(), &entity, range)? } else { None },
         output: options.output.clone(),
         rows: options.output.is_none().then_some(output::Rows(batch)),
     })
 }
 
-/// What was asked for by its name.
+/// Where the source has rows: of whom in that time, or else up to when. Only the files of that time are read.
+fn hint(features: &Features, view: &ViewName, entity: &EntityKey, range: TimeRange) -> Result<Option<String>> {
+    let Some(found) = features.entities(view, range)? else { return Ok(None) };
+    let found: Vec<String> = found.iter().filter(|other| *other != entity).map(ToString::to_string).collect();
+    if !found.is_empty() {
+        let others = existing(&entity.to_string(), found.iter().map(String::as_str));
+        return Ok(Some(format!("in that time the source of {view} has rows of {others}")));
+    }
+    let none = match features.known_until(view)? {
+        Timestamp::MIN => "none at all".to_owned(),
+        // Its newest row counts: it is known until just after that.
+        known => format!("some up to {}", quantity::time(known.saturating_sub(Duration::from_nanos(1)))),
+    };
+    Ok(Some(format!("in that time the source of {view} has rows of nobody else; it has {none}")))
+}
+
+/// What was asked for by its name; of a service with the view that says when it has rows.
 enum Asked {
     View(ViewName, EntityName),
-    Service(ServiceName, EntityName),
+    Service(ServiceName, ViewName, EntityName),
 }
 
 impl Asked {
@@ -122,9 +142,12 @@ impl Asked {
                     definitions.on_demand().get(name)?.inputs.first().map(|reference| &reference.view)
                 }
             });
-            let entity = view.and_then(entity_of);
-            let entity = entity.ok_or_else(|| Error::invalid(format!("service {name} reads no view")))?;
-            return Ok(Self::Service(service.name.clone(), entity));
+            let found = view.and_then(|view| Some((view.clone(), entity_of(view)?)));
+            let (view, entity) = found.ok_or_else(|| Error::invalid(format!("service {name} reads no view")))?;
+            return Ok(Self::Service(service.name.clone(), view, entity));
+        }
+        if let Some(other) = definitions::other_kind(definitions, name) {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no view or service {name}: {other}")));
         }
         let views = definitions.views().keys().map(ViewName::as_str);
         let known = existing(name, views.chain(definitions.services().keys().map(ServiceName::as_str)));
@@ -133,7 +156,13 @@ impl Asked {
 
     fn entity(&self) -> &EntityName {
         match self {
-            Self::View(_, entity) | Self::Service(_, entity) => entity,
+            Self::View(_, entity) | Self::Service(_, _, entity) => entity,
+        }
+    }
+
+    fn view(&self) -> &ViewName {
+        match self {
+            Self::View(view, _) | Self::Service(_, view, _) => view,
         }
     }
 
@@ -150,11 +179,11 @@ impl Asked {
                 let answer = features.get_or_compute(view, entity, range)?;
                 Ok((answer.to_batch()?, Some(answer.outcome().to_string())))
             }
-            (Self::Service(service, _), None) => {
+            (Self::Service(service, ..), None) => {
                 let times = features.service_times(service, entity, range)?;
                 Ok((features.service(service, entity, &times)?.batch, None))
             }
-            (Self::Service(service, _), Some(step)) => {
+            (Self::Service(service, ..), Some(step)) => {
                 Ok((features.service(service, entity, &steps(range, step)?)?.batch, None))
             }
         }
@@ -180,12 +209,14 @@ impl Report for GetFacts {
         let outcome = self.outcome.as_ref().map_or_else(String::new, |outcome| format!(", {outcome}"));
         let took = quantity::duration(Duration::from_secs_f64(self.took_seconds));
         page.line(&format!("{} of {}: {rows}{outcome}, {took}.", self.name, self.entity));
+        if let Some(hint) = &self.hint {
+            page.line(&format!("No rows: {hint}."));
+        }
         if let Some(output) = &self.output {
             page.field("File", &output.display().to_string());
             return;
         }
-        if let Some(rows) = &self.rows {
-            page.gap();
+        if let Some(rows) = self.rows.as_ref().filter(|rows| rows.0.num_rows() > 0) {
             output::table(page, &rows.0, SHOWN);
         }
     }

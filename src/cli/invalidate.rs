@@ -20,9 +20,9 @@ use crate::upkeep::{self, Scope};
 
 const EXAMPLES: &str = "\
 Examples:
-  larder invalidate --view technical_features --entity symbol=EURUSD --start 2024-03-08 --end 2024-03-09
+  larder invalidate --view demo_features --entity symbol=EURUSD --start 2024-03-08 --end 2024-03-09
   larder invalidate --view prices --entity symbol=EURUSD,venue=OANDA --cause 'late ticks'
-  larder invalidate --view technical_features
+  larder invalidate --view demo_features
 
 When it returns, no process on this machine serves these blocks. Blocks are forgotten as a whole.";
 

@@ -26,15 +26,21 @@ pub fn check_view(wanted: &ViewName, known: &BTreeSet<ViewName>) -> Result<()> {
 
 /// The names that exist, those most like `wanted` first, as the end of a sentence.
 pub fn existing<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> String {
-    let mut names: Vec<&str> = names.into_iter().collect();
-    let lower = wanted.to_lowercase();
-    names.sort_by_cached_key(|name| (distance(&name.to_lowercase(), &lower), *name));
-    names.dedup();
+    let names = nearest_first(wanted, names);
     let listed: Vec<&str> = names.iter().take(MOST).copied().collect();
     match names.len().checked_sub(MOST) {
         Some(more) if more > 0 => format!("{} and {more} more", listed.join(", ")),
         _ => listed.join(", "),
     }
+}
+
+/// The names, those most like `wanted` first.
+pub fn nearest_first<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut names: Vec<&str> = names.into_iter().collect();
+    let lower = wanted.to_lowercase();
+    names.sort_by_cached_key(|name| (distance(&name.to_lowercase(), &lower), *name));
+    names.dedup();
+    names
 }
 
 #[cfg(test)]

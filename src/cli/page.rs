@@ -96,9 +96,9 @@ impl Page {
         table.set_width(u16::try_from(self.width).unwrap_or(u16::MAX));
         table.set_header(columns.iter().map(|(name, _)| name.to_uppercase()));
         table.add_rows(rows);
-        let between = if self.width < 72 { 1 } else { 2 };
+        let between = self.between();
         for (column, (_, align)) in table.column_iter_mut().zip(columns) {
-            column.set_padding((0, between));
+            column.set_padding((0, u16::try_from(between).unwrap_or(u16::MAX)));
             column.set_cell_alignment(match align {
                 Align::Left | Align::Whole => CellAlignment::Left,
                 Align::Right => CellAlignment::Right,
@@ -110,6 +110,16 @@ impl Page {
         for line in table.lines() {
             self.verbatim(line.trim_end());
         }
+    }
+
+    /// How many columns of this width fit beside a first one, each as wide as its text.
+    pub fn fitting(&self, first: usize, each: usize) -> usize {
+        self.width.saturating_sub(first + self.between()) / (each + self.between())
+    }
+
+    /// Columns between those of a table.
+    fn between(&self) -> usize {
+        if self.width < 72 { 1 } else { 2 }
     }
 
     /// An empty line, unless there is one or nothing yet.

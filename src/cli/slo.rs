@@ -21,7 +21,7 @@ Examples:
   larder slo --view technical_features
   larder slo --json | jq .budget.remaining
 
-Exit status 1 when the error budget is exhausted.";
+Exit status 1 when the error budget is exhausted; fewer than 100 requests are too few to judge.";
 
 /// Show the service level: hit ratios, burn rates and what is left of the error budget
 #[derive(Debug, Args)]
@@ -99,6 +99,7 @@ impl InWords for SloFacts {
     fn state_in_words(&self) -> String {
         match self.state {
             BudgetState::NoData => "no data: nothing was requested in that time".to_owned(),
+            BudgetState::TooFewRequests => self.summary.clone(),
             BudgetState::Ok => format!("{}: the objective is met", Tone::Good.paint("ok")),
             BudgetState::Burning => format!(
                 "{}: the objective is met, but at the rate of the last hour the budget does not last",
@@ -106,7 +107,7 @@ impl InWords for SloFacts {
             ),
             BudgetState::Exhausted => {
                 format!(
-                    "{}: the objective is missed; `larder stats --misses` shows where",
+                    "{}: the objective is missed; `larder explain BudgetExhausted` says why",
                     Tone::Bad.paint("exhausted")
                 )
             }
@@ -115,14 +116,13 @@ impl InWords for SloFacts {
 
     fn budget_in_words(&self) -> String {
         let budget = &self.budget;
-        let Some(left) = budget.remaining else { return "no data".to_owned() };
-        let left = match left {
-            left if left < 0.0 => format!("overspent by {}", quantity::percent(-left)),
-            left => format!("{} left", quantity::percent(left)),
-        };
         let spent = quantity::counted(budget.spent, "miss", "misses");
         let requests = quantity::counted(budget.requests, "request", "requests");
-        format!("{left}: {spent} in {requests}, allowed are {}", allowed(budget.allowed))
+        match self.state {
+            BudgetState::NoData => "no data".to_owned(),
+            BudgetState::TooFewRequests => format!("{spent} in {requests}"),
+            _ => format!("{}: {spent} in {requests}, allowed are {}", self.summary, allowed(budget.allowed)),
+        }
     }
 }
 

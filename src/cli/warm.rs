@@ -28,7 +28,8 @@ Examples:
   larder warm --start 2025-11-01
   larder warm --view technical_features --entity symbol=USD/COP --start 2025-01-01 --end 2025-12-01 --jobs 2
 
-What is cached is skipped, so that it may be stopped and run again. Nothing of it counts towards the service level.";
+What is cached is skipped, so that it may be stopped and run again. Beyond the newest row of a source there is nothing to \
+compute yet. Nothing of it counts towards the service level.";
 
 /// So many blocks are computed at a time, from one reading of the source.
 const BLOCKS_AT_A_TIME: usize = 32;
@@ -70,6 +71,10 @@ pub struct WarmFacts {
 #[derive(Debug, Default, Serialize)]
 struct ViewFacts {
     view: String,
+    /// Up to where: the end of the range, or of the rows that its source has.
+    end: String,
+    #[serde(skip)]
+    up_to: String,
     entities: u64,
     blocks: u64,
     computed: u64,
@@ -94,14 +99,20 @@ pub fn run(options: &Options, session: &Session) -> Result<WarmFacts, Failure> {
     let range = TimeRange::new(options.start, options.end.map_or_else(|| session.now(), |end| end.min(session.now())))?;
     let views = views(options, &features)?;
     let entities = entities(options, &features, &views, range)?;
-    let tasks = tasks(&features, &views, &entities, range)?;
-    let mut facts: BTreeMap<ViewName, ViewFacts> = views
-        .iter()
-        .map(|view| {
-            let entities = entities.get(view).map_or(0, |entities| entities.len() as u64);
-            (view.clone(), ViewFacts { view: view.to_string(), entities, ..ViewFacts::default() })
-        })
-        .collect();
+    let mut tasks = Vec::new();
+    let mut facts: BTreeMap<ViewName, ViewFacts> = BTreeMap::new();
+    for view in &views {
+        // What is later would be computed each time and not kept.
+        let end = range.end().min(features.known_until(view)?).max(range.start());
+        let of_view = entities.get(view).into_iter().flatten();
+        if let Ok(known) = TimeRange::new(range.start(), end) {
+            tasks.extend(parts(&features, view, of_view.clone(), known)?);
+        }
+        let entities = of_view.count() as u64;
+        let (name, up_to) = (view.to_string(), quantity::time(end));
+        let one = ViewFacts { view: name, end: end.to_string(), up_to, entities, ..ViewFacts::default() };
+        facts.insert(view.clone(), one);
+    }
     let jobs = options
         .jobs
         .map_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get), NonZeroUsize::get);
@@ -192,6 +203,9 @@ fn views(options: &Options, features: &Features) -> Result<Vec<ViewName>> {
         return Ok(known.into_iter().cloned().collect());
     }
     if let Some(unknown) = options.views.iter().find(|view| !known.contains(view)) {
+        if let Some(other) = definitions::other_kind(features.definitions(), unknown.as_str()) {
+            return Err(Error::new(ErrorKind::NotFound, format!("only views can be warmed: {other}")));
+        }
         let known = existing(unknown.as_str(), known.into_iter().map(ViewName::as_str));
         let what = format!("there is no view {unknown} that can be computed: there is {known}");
         return Err(Error::new(ErrorKind::NotFound, what));
@@ -243,27 +257,23 @@ fn entities(
     Ok(entities)
 }
 
-fn tasks(
+/// What there is to do of a view, a few blocks of an entity at a time.
+fn parts<'a>(
     features: &Features,
-    views: &[ViewName],
-    entities: &BTreeMap<ViewName, BTreeSet<EntityKey>>,
+    view: &ViewName,
+    entities: impl Iterator<Item = &'a EntityKey>,
     range: TimeRange,
 ) -> Result<Vec<Task>> {
-    let mut tasks = Vec::new();
-    for view in views {
-        let blocks: Vec<TimeRange> = features.view(view)?.span().blocks(range).collect();
-        let parts: Vec<TimeRange> = blocks
-            .chunks(BLOCKS_AT_A_TIME)
-            .filter_map(|part| {
-                let whole = TimeRange::new(part.first()?.start(), part.last()?.end()).ok()?;
-                whole.intersect(&range)
-            })
-            .collect();
-        for entity in entities.get(view).into_iter().flatten() {
-            tasks.extend(parts.iter().map(|part| Task { view: view.clone(), entity: entity.clone(), range: *part }));
-        }
-    }
-    Ok(tasks)
+    let blocks: Vec<TimeRange> = features.view(view)?.span().blocks(range).collect();
+    let parts: Vec<TimeRange> = blocks
+        .chunks(BLOCKS_AT_A_TIME)
+        .filter_map(|part| {
+            let whole = TimeRange::new(part.first()?.start(), part.last()?.end()).ok()?;
+            whole.intersect(&range)
+        })
+        .collect();
+    let task = |entity: &EntityKey, part: &TimeRange| Task { view: view.clone(), entity: entity.clone(), range: *part };
+    Ok(entities.flat_map(|entity| parts.iter().map(move |part| task(entity, part))).collect())
 }
 
 impl Report for WarmFacts {
@@ -278,6 +288,7 @@ impl Report for WarmFacts {
         page.table(
             [
                 ("view", Align::Left),
+                ("up to", Align::Left),
                 ("entities", Align::Right),
                 ("blocks", Align::Right),
                 ("computed", Align::Right),
@@ -287,7 +298,7 @@ impl Report for WarmFacts {
             self.views.iter().map(|view| {
                 let counts = [view.entities, view.blocks, view.computed, view.rows, view.failed].map(quantity::count);
                 let [entities, blocks, computed, rows, failed] = counts;
-                [view.view.clone(), entities, blocks, computed, rows, failed]
+                [view.view.clone(), view.up_to.clone(), entities, blocks, computed, rows, failed]
             }),
         );
         for failure in &self.failures {

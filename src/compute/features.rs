@@ -26,7 +26,8 @@ pub(super) struct Inner {
     pub(super) store: FeatureStore,
     pub(super) definitions: Definitions,
     sandbox: Arc<Sandbox>,
-    pub(super) views: BTreeMap<ViewName, Arc<Bound>>,
+    /// A variable that is not set harms only the views that need it.
+    pub(super) views: BTreeMap<ViewName, Result<Arc<Bound>>>,
 }
 
 /// A view with what it takes to compute it.
@@ -117,21 +118,25 @@ impl Inner {
         name: &ViewName,
         functions: &Functions,
         sources: &mut BTreeMap<SourceName, Arc<Opening>>,
-    ) -> Result<Arc<Bound>> {
+    ) -> Result<Result<Arc<Bound>>> {
         if let Some(bound) = self.views.get(name) {
-            return Ok(Arc::clone(bound));
+            return Ok(bound.clone());
         }
         let Some(definition) = self.definitions.views().get(name).cloned() else {
             return Err(Error::internal(format!("view {name} is read but not defined")));
         };
         let supply = match &definition.source {
-            ViewSource::View(read) => Supply::View(self.bind(read, functions, sources)?),
-            ViewSource::Source(source) => self.supply(source, sources)?,
+            ViewSource::View(read) => self.bind(read, functions, sources)?.map(Supply::View),
+            ViewSource::Source(source) => Ok(self.supply(source, sources)?),
         };
-        let view = self.definitions.feature_view(name)?;
-        let recipe = Recipe::new(view, &definition, functions, &self.sandbox)?;
-        let bound = Arc::new(Bound { recipe, supply });
-        self.views.insert(name.clone(), Arc::clone(&bound));
+        let bound = match (supply, self.definitions.feature_view(name)) {
+            (Ok(supply), Ok(view)) => {
+                let recipe = Recipe::new(view, &definition, functions, &self.sandbox)?;
+                Ok(Arc::new(Bound { recipe, supply }))
+            }
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+        self.views.insert(name.clone(), bound.clone());
         Ok(bound)
     }
 
@@ -204,6 +209,15 @@ impl Features {
         computing.features(&Gap::new(view.clone(), entity.clone(), range))
     }
 
+    /// The event time up to which the rows of a view are complete now. What is later may still change and is not kept.
+    ///
+    /// # Errors
+    /// `NotFound` as of [`get_or_compute`](Self::get_or_compute); those of a source that cannot be read.
+    pub fn known_until(&self, view: &ViewName) -> Result<Timestamp> {
+        let bound = self.bound(view)?;
+        bound.known_until(self.0.store.now().saturating_sub(bound.recipe.view().lateness()))
+    }
+
     /// The entities that have rows for a view in the range; `None` where its rows belong to every entity.
     ///
     /// # Errors
@@ -236,7 +250,7 @@ impl Features {
     pub fn check(&self) -> Result<()> {
         for (name, bound) in &self.0.views {
             if let Some(definition) = self.0.definitions.views().get(name) {
-                check_columns(bound, definition)?;
+                check_columns(bound.as_ref().map_err(Error::clone)?, definition)?;
             }
         }
         Ok(())
@@ -247,10 +261,13 @@ impl Features {
     }
 
     pub(super) fn bound(&self, view: &ViewName) -> Result<&Bound> {
-        // Says which views there are.
-        let unknown = || self.0.definitions.feature_view(view).err();
-        let unbound = || Error::internal(format!("view {view} is defined and was not bound"));
-        self.0.views.get(view).map(|bound| &**bound).ok_or_else(|| unknown().unwrap_or_else(unbound))
+        match self.0.views.get(view) {
+            Some(bound) => bound.as_ref().map(|bound| &**bound).map_err(Error::clone),
+            // Says which views there are.
+            None => Err(self.0.definitions.feature_view(view).err().unwrap_or_else(|| {
+                Error::internal(format!("view {view} is defined and was not bound"))
+            })),
+        }
     }
 
     pub(super) fn sandbox(&self) -> &Sandbox {
@@ -327,7 +344,8 @@ impl Source for Computing<'_> {
     }
 
     fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Timestamp {
-        self.bound.watermark(now.saturating_sub(view.lateness()))
+        // A failure here is one of the compute that follows, which says it.
+        self.bound.known_until(now.saturating_sub(view.lateness())).unwrap_or(Timestamp::MIN)
     }
 
     fn version(&self, gap: &Gap) -> Option<String> {
@@ -381,16 +399,15 @@ impl Bound {
     }
 
     /// Up to where the rows are complete: no source says more than it has.
-    fn watermark(&self, latest: Timestamp) -> Timestamp {
+    fn known_until(&self, latest: Timestamp) -> Result<Timestamp> {
         match &self.supply {
-            // A failure here is one of the compute that follows, which says it.
-            Supply::Source(source) => match source.reader().and_then(|reader| reader.newest(None)) {
-                Ok(Some(newest)) => latest.min(Timestamp::from_ns(newest.as_ns().saturating_add(1))),
-                _ => Timestamp::from_ns(i64::MIN),
-            },
+            Supply::Source(source) => Ok(match source.reader()?.newest(None)? {
+                Some(newest) => latest.min(Timestamp::from_ns(newest.as_ns().saturating_add(1))),
+                None => Timestamp::MIN,
+            }),
             // Whoever pushes a row invalidates what depends on it.
-            Supply::Pushed(_) => Timestamp::MAX,
-            Supply::View(read) => read.watermark(latest),
+            Supply::Pushed(_) => Ok(Timestamp::MAX),
+            Supply::View(read) => read.known_until(latest),
         }
     }
 }

@@ -137,7 +137,7 @@ impl Features {
             }
             (None, _) => Err(Error::invalid(format!("source {source}: say whose rows these are"))),
             (Some(entity), _) => {
-                for bound in self.0.views.values() {
+                for bound in self.0.views.values().flatten() {
                     if matches!(&bound.supply, Supply::Pushed(of) if of.definition().name == *source) {
                         bound.recipe.view().check_entity(entity)?;
                     }
@@ -175,7 +175,6 @@ impl Features {
                 if found.iter().any(|dependent| dependent.view == *name) {
                     continue;
                 }
-                let view = self.view(name)?;
                 let reads: Vec<(Timestamp, Timestamp)> = match &definition.source {
                     ViewSource::Source(read) if read == source => rows.clone(),
                     // Any value of a block may be another one, up to the block's end.
@@ -193,7 +192,7 @@ impl Features {
                     },
                     ViewSource::Source(_) => continue,
                 };
-                more.push(Dependent { view: name.clone(), ranges: reaching(&reads, view.lookback())? });
+                more.push(Dependent { view: name.clone(), ranges: reaching(&reads, self.view(name)?.lookback())? });
             }
             if more.is_empty() {
                 return Ok(found);

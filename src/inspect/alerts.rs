@@ -65,13 +65,22 @@ impl Alert {
         format!("{RUNBOOK}#{}", self.name.to_lowercase())
     }
 
-    /// The alert of this name, in upper or lower case, with or without `FeatureStore` before it.
+    /// Its name without what all of them begin with.
+    pub fn short_name(&self) -> &'static str {
+        self.name.strip_prefix("FeatureStore").unwrap_or(self.name)
+    }
+
+    /// The alert of this name, in upper or lower case, with or without `FeatureStore` before it; or the only one that
+    /// ends with these words of its name.
     pub fn find(name: &str) -> Option<&'static Self> {
-        let wanted = name.to_lowercase();
-        ALERTS.iter().find(|alert| {
-            let known = alert.name.to_lowercase();
-            known == wanted || known.strip_prefix("featurestore") == Some(&wanted)
-        })
+        let is = |known: &str| known.eq_ignore_ascii_case(name);
+        let ends = |alert: &Self| {
+            let words = alert.name.match_indices(char::is_uppercase);
+            words.filter_map(|(at, _)| alert.name.get(at..)).any(is)
+        };
+        let mut ending = ALERTS.iter().filter(|alert| ends(alert));
+        let exact = ALERTS.iter().find(|alert| is(alert.name) || is(alert.short_name()));
+        exact.or_else(|| ending.next().filter(|_| ending.next().is_none()))
     }
 }
 
@@ -159,7 +168,16 @@ mod tests {
         for typed in ["FeatureStoreHitRatioLow", "featurestorehitratiolow", "HitRatioLow"] {
             assert_eq!(Alert::find(typed).map(|alert| alert.name), Some("FeatureStoreHitRatioLow"), "{typed}");
         }
-        assert_eq!(Alert::find("HitRatio"), None);
+        for (typed, name) in [("Critical", "HitRatioCritical"), ("low", "HitRatioLow"), ("burnpage", "BudgetBurnPage")]
+        {
+            assert_eq!(Alert::find(typed).map(Alert::short_name), Some(name), "{typed}");
+        }
+        for alert in ALERTS {
+            for typed in [alert.name.to_uppercase(), alert.short_name().to_lowercase()] {
+                assert_eq!(Alert::find(&typed).map(|found| found.name), Some(alert.name), "{typed}");
+            }
+        }
+        assert_eq!(["HitRatio", "ow", "", "FeatureStore"].map(Alert::find), [None; 4]);
     }
 
     #[test]

@@ -24,8 +24,7 @@ pub const PAGE: BurnRule = BurnRule { long: "6h", short: "30m", rate: 6.0 };
 /// What somebody should look at this week.
 pub const TICKET: [BurnRule; 2] =
     [BurnRule { long: "1d", short: "2h", rate: 3.0 }, BurnRule { long: "3d", short: "6h", rate: 1.0 }];
-/// A window of fewer requests says nothing of a budget.
-pub const FEWEST_REQUESTS: u64 = 100;
+pub use crate::slo::FEWEST_REQUESTS;
 
 /// Records that are older than this should be in the manifest.
 pub const UNFOLDED_FOR: Duration = Duration::from_secs(300);

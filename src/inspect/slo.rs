@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::limits::{CRITICAL_FOR, CRITICAL_RATIO};
+use super::limits::{CRITICAL_FOR, CRITICAL_RATIO, FEWEST_REQUESTS};
+use super::quantity::percent;
 use crate::config::SloSettings;
 use crate::error::Result;
 use crate::manifest::Query;
@@ -20,6 +21,8 @@ pub struct SloFacts {
     pub objective: f64,
     /// How the budget stands.
     pub state: BudgetState,
+    /// The same for people: `41.3 % left`, `overspent by 500 %`.
+    pub summary: String,
     /// The error budget.
     pub budget: ErrorBudget,
     /// Every window, shortest first.
@@ -70,6 +73,7 @@ impl SloFacts {
             view: view.map(ToString::to_string),
             objective: report.objective,
             state: report.budget.state,
+            summary: summary(&report.budget),
             budget: report.budget,
             windows: report.windows,
             outcomes: report.outcomes.into_iter().collect(),
@@ -96,6 +100,18 @@ impl SloFacts {
     pub fn is_critical(&self) -> bool {
         let low = |ratio: Option<f64>| ratio.is_some_and(|ratio| below(ratio, self.critical_ratio()));
         low(self.windows.first().and_then(|shortest| shortest.hit_ratio)) && low(self.before)
+    }
+}
+
+/// How the budget stands, said in the same way wherever it is said.
+fn summary(budget: &ErrorBudget) -> String {
+    match (budget.state, budget.remaining) {
+        (BudgetState::NoData, _) | (_, None) => "no requests".to_owned(),
+        (BudgetState::TooFewRequests, _) => {
+            format!("too few requests to judge: {} of {FEWEST_REQUESTS}", budget.requests)
+        }
+        (BudgetState::Exhausted, Some(left)) => format!("overspent by {}", percent(-left)),
+        (BudgetState::Ok | BudgetState::Burning, Some(left)) => format!("{} left", percent(left.max(0.0))),
     }
 }
 
@@ -132,6 +148,20 @@ pub(super) mod tests {
         ];
         let [one, hour, days] = [1.0, 7.0 / 8.0, 7.0 / 9.0].map(Some);
         assert_eq!(ratios(&minutes), [one, one, hour, hour, hour, hour, days, days]);
+    }
+
+    #[test]
+    fn a_budget_is_told_in_words_once_there_is_enough_to_judge() {
+        let told = |good, bad| {
+            let minutes = [minute(100_000, Outcome::Hit, good), minute(100_000, Outcome::Miss, bad)];
+            let now = Timestamp::from_secs(100_000 * 60 + 30);
+            SloFacts::new(&requests(minutes), &SloSettings::default(), now).summary
+        };
+        assert_eq!(told(0, 0), "no requests");
+        assert_eq!(told(0, 53), "too few requests to judge: 53 of 100");
+        assert_eq!(told(97, 3), "40 % left");
+        assert_eq!(told(95, 5), "0 % left");
+        assert_eq!(told(70, 30), "overspent by 500 %");
     }
 
     #[test]

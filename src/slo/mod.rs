@@ -7,5 +7,7 @@ mod series;
 
 pub use counts::{Counts, MinuteCounts};
 pub use ledger::Ledger;
-pub use report::{BudgetState, ErrorBudget, LONGEST, SloReport, WINDOWS, Window, WindowReport, below, report};
+pub use report::{
+    BudgetState, ErrorBudget, FEWEST_REQUESTS, LONGEST, SloReport, WINDOWS, Window, WindowReport, below, report,
+};
 pub use series::Series;

@@ -48,12 +48,17 @@ pub fn below(value: f64, limit: f64) -> bool {
     value < limit - EXACT
 }
 
+/// A window of fewer requests says nothing of a budget: one miss would be a large part of it.
+pub const FEWEST_REQUESTS: u64 = 100;
+
 /// How the error budget stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetState {
     /// No requests in the window: nothing can be said.
     NoData,
+    /// Fewer than [`FEWEST_REQUESTS`] in the window: too few to judge.
+    TooFewRequests,
     /// The objective is met and the budget would last.
     Ok,
     /// The objective is met, but at the rate of the last hour the budget ends before the window does.
@@ -88,7 +93,8 @@ pub struct ErrorBudget {
     pub allowed: f64,
     /// Requests that did.
     pub spent: u64,
-    /// 1 - spent / allowed; below 0 when overspent, `None` without requests.
+    /// 1 - spent / allowed; below 0 when overspent, `None` without requests. Of few requests it says little:
+    /// `state` judges.
     pub remaining: Option<f64>,
     /// Seconds until nothing is left at the burn rate of the last hour; `None` where it would last.
     pub exhausted_in_seconds: Option<u64>,
@@ -114,13 +120,24 @@ pub fn report(objective: f64, budget_window: Duration, count: impl Fn(Duration) 
     let windows: Vec<_> =
         WINDOWS.iter().map(|window| window_report(objective, *window, &count(window.length))).collect();
     let counts = count(budget_window);
-    let last_hour = windows.iter().find(|window| window.window == "1h").and_then(|window| window.burn_rate);
+    let last_hour = windows.iter().find(|window| window.window == "1h").and_then(WindowReport::judged_burn_rate);
     SloReport {
         objective,
         budget: budget(objective, budget_window, &counts, last_hour),
         windows,
         outcomes: counts.iter().collect(),
     }
+}
+
+impl WindowReport {
+    /// The burn rate, where there were requests enough to judge it by.
+    pub fn judged_burn_rate(&self) -> Option<f64> {
+        self.burn_rate.filter(|_| can_be_judged(self.requests))
+    }
+}
+
+const fn can_be_judged(requests: u64) -> bool {
+    requests >= FEWEST_REQUESTS
 }
 
 fn window_report(objective: f64, window: Window, counts: &Counts) -> WindowReport {
@@ -140,11 +157,13 @@ fn budget(objective: f64, window: Duration, counts: &Counts, last_hour: Option<f
     let (requests, spent) = (counts.total(), counts.total() - counts.good());
     let allowed = (1.0 - objective) * requests as f64;
     let remaining = (requests > 0).then(|| 1.0 - spent as f64 / allowed);
+    let judged = remaining.filter(|_| can_be_judged(requests));
     // At a burn rate of 1 or less the budget comes back as fast as it goes: it is never used up.
     let burning = last_hour.filter(|rate| *rate > 1.0);
-    let exhausted_in = remaining.zip(burning).map(|(left, rate)| left.max(0.0) * window.as_secs_f64() / rate);
-    let state = match (remaining, last_hour) {
-        (None, _) => BudgetState::NoData,
+    let exhausted_in = judged.zip(burning).map(|(left, rate)| left.max(0.0) * window.as_secs_f64() / rate);
+    let state = match (judged, last_hour) {
+        (None, _) if requests == 0 => BudgetState::NoData,
+        (None, _) => BudgetState::TooFewRequests,
         // Nothing left is not yet overspent.
         (Some(left), _) if below(left, 0.0) => BudgetState::Exhausted,
         (_, Some(rate)) if rate > 1.0 => BudgetState::Burning,
@@ -196,6 +215,17 @@ mod tests {
         assert!((report.windows[0].burn_rate.unwrap() - 1.0).abs() < 1e-9);
         assert_ne!(report.budget.state, BudgetState::Exhausted);
         assert_eq!(super::report(0.95, MONTH, |_| counts(94, 6)).budget.state, BudgetState::Exhausted);
+    }
+
+    #[test]
+    fn fewer_than_a_hundred_requests_are_too_few_to_judge() {
+        let few = report(0.95, MONTH, |_| counts(62, 37)).budget;
+        assert_eq!((few.state, few.exhausted_in_seconds), (BudgetState::TooFewRequests, None));
+        assert!(few.remaining.is_some_and(|left| left < -6.0), "{few:?}");
+        assert_eq!(report(0.95, MONTH, |_| counts(62, 38)).budget.state, BudgetState::Exhausted);
+        let hour = Duration::from_secs(3600);
+        let quiet = report(0.95, MONTH, |window| if window <= hour { counts(9, 90) } else { counts(9999, 1) });
+        assert_eq!(quiet.budget.state, BudgetState::Ok, "an hour of 99 requests does not burn");
     }
 
     #[test]

@@ -1,11 +1,6 @@
-//! Names and values in SQL text.
+//! Values in SQL text.
 
 use std::fmt::Write;
-
-/// A column's name.
-pub(super) fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
 
 /// Text.
 pub(super) fn text(value: &str) -> String {
@@ -29,6 +24,7 @@ mod tests {
 
     use super::super::engine::lease;
     use super::*;
+    use crate::sql::quoted;
 
     fn answer(sql: &str) -> Vec<String> {
         let mut rows = Vec::new();
@@ -48,7 +44,7 @@ mod tests {
 
         #[test]
         fn any_name_is_only_a_name(name in "[^\0]{1,20}") {
-            let sql = format!("SELECT {0} FROM (SELECT 'x' AS {0})", identifier(&name));
+            let sql = format!("SELECT {0} FROM (SELECT 'x' AS {0})", quoted(&name));
             prop_assert_eq!(answer(&sql), ["x"]);
         }
     }

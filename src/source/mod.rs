@@ -11,7 +11,7 @@
 //! | `file`, `attempt` | a file; reading again what changed meanwhile |
 //! | `sheet`, `found` | a file as a table, and the types in it |
 //! | `scan` | the rows of one file |
-//! | `engine`, `literal` | DuckDB, and names and values in its SQL |
+//! | `engine`, `literal` | DuckDB, and values in its SQL |
 //! | `moment`, `cast` | what times mean; casts that change no value |
 //! | `column` | the columns that can be asked for |
 //! | `pushed` | rows that programs push |

@@ -9,9 +9,10 @@ use arrow::array::AsArray;
 use super::engine::Lease;
 use super::file::Opened;
 use super::found::Found;
-use super::literal::{identifier, text};
+use super::literal::text;
 use super::partition;
 use crate::definition::CsvFormat;
+use crate::sql::quoted;
 
 /// How the files of a source are written.
 #[derive(Debug, Clone)]
@@ -72,7 +73,7 @@ impl Sheet {
         match self.partition(column) {
             Some(Some(value)) if self.is_partition(column) => text(value),
             Some(None) if self.is_partition(column) => "CAST(NULL AS VARCHAR)".to_owned(),
-            _ => identifier(column),
+            _ => quoted(column),
         }
     }
 

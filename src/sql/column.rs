@@ -36,6 +36,6 @@ pub(super) fn sql_type(column: &str, data_type: &DataType) -> Result<String> {
 }
 
 /// A name as SQL: whatever is in it is part of the name.
-pub(super) fn quoted(name: &str) -> String {
+pub(crate) fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -12,5 +12,6 @@ mod select;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use column::quoted;
 pub use sandbox::{Limits, Sandbox};
 pub use select::Select;

@@ -37,8 +37,15 @@ ttl = "1h"
 [view.held.features]
 position = { column = "position" }
 
+[on_demand.twice]
+inputs = ["momentum.close"]
+sql = "close * 2"
+
 [service.model]
 features = ["held.position", "momentum.close", "momentum.change_1h"]
+
+[service.twofold]
+features = ["momentum.close", "twice"]
 "#;
 
 /// Bars of an hour of two symbols over three days, which close at 101, 102 and so on.
@@ -160,8 +167,18 @@ fn warming_computes_what_is_missing_and_is_nobodys_request() {
     assert_eq!((&view["view"], &view["entities"], status), (&"momentum".into(), &2.into(), 0), "{warmed}");
     // The last bar closes at midnight: the day after it is not in the range.
     assert_eq!((&view["blocks"], &view["computed"], &view["rows"]), (&6.into(), &6.into(), &142.into()), "{warmed}");
+    let mut computed = Vec::new();
     let (again, _) = run(&larder, &warm);
     assert_eq!(again["views"][1]["computed"], 0, "what is cached is skipped: {again}");
+    // Beyond the newest row there is nothing to compute, however often somebody asks.
+    for _ in 0..2 {
+        let (beyond, status) = run(&larder, &["warm", "--start", "2024-03-05", "--end", "2024-03-20"]);
+        let view = &beyond["views"][1];
+        // The last bar of 7 March is known at midnight, with which the next day begins: its block is a tail.
+        assert_eq!((&view["blocks"], &view["end"], status), (&8.into(), &"2024-03-08T00:00:00.000000001Z".into(), 0));
+        computed.push(view["computed"].as_u64().unwrap());
+    }
+    assert_eq!(computed, [2, 0]);
     assert_eq!(larder.json("slo").0["windows"][0]["requests"], 0);
     assert_eq!(run(&larder, &GET).0["outcome"], "hit");
 
@@ -213,6 +230,76 @@ fn pushed_rows_are_features_from_then_on() {
 }
 
 #[test]
+fn a_variable_that_is_not_set_harms_only_the_views_that_need_it() {
+    let larder = with_definitions();
+    let other = r#"
+[source.others]
+kind = "csv"
+path = "${OTHERS}/*.csv"
+event_time = "time"
+types = { close = "double" }
+[view.others]
+entity = "symbol"
+source = "others"
+features = { close = { column = "close" } }
+[view.of_others]
+entity = "symbol"
+source = "view:others"
+features = { close = { column = "close" } }
+"#;
+    std::fs::write(larder.path("config/features/others.toml"), other).unwrap();
+    let output = larder.command(["apply"]).env("BARS", larder.path("bars")).env("OTHERS", larder.path("bars")).output();
+    assert_eq!(code(output.as_ref().unwrap()), 0, "{}", stderr(&output.unwrap()));
+    assert_eq!(run(&larder, &GET).1, 0, "OTHERS is not set");
+    let warm = ["warm", "--start", "2024-03-05", "--end", "2024-03-08"];
+    assert_eq!(run(&larder, &[&warm[..], &["--view", "momentum"]].concat()).1, 0);
+    for view in ["others", "of_others"] {
+        let (refused, status) = run(&larder, &GET.map(|word| if word == "momentum" { view } else { word }));
+        let message = refused["error"]["message"].as_str().unwrap();
+        assert!(status != 0 && message.contains("needs the environment variable OTHERS"), "{message}");
+    }
+    assert_ne!(run(&larder, &warm).1, 0, "every view is to be warmed");
+}
+
+#[test]
+fn without_rows_it_is_said_where_there_are_some() {
+    let larder = with_definitions();
+    run(&larder, &["apply"]);
+    let hint = |from: &str, to: &'static str| {
+        let (got, status) = run(&larder, &GET.map(|word| if word == from { to } else { word }));
+        assert_eq!((&got["num_rows"], status), (&0.into(), 0), "{got}");
+        got["hint"].as_str().unwrap().to_owned()
+    };
+    let source = "in that time the source of momentum has rows of";
+    assert_eq!(hint("symbol=USD/COP", "symbol=EURUSD"), format!("{source} symbol=EUR/USD, symbol=USD/COP"));
+    let month = ["get", "momentum", "--entity", "symbol=USD/COP", "--start", "2024-05-01", "--end", "2024-05-02"];
+    let (got, _) = run(&larder, &month);
+    assert_eq!(got["hint"], format!("{source} nobody else; it has some up to 2024-03-08"));
+    let mut command = larder.command(month);
+    let text = stdout(&command.env("BARS", larder.path("bars")).output().unwrap());
+    assert!(text.contains("No rows: in that time"), "{text}");
+    assert!(run(&larder, &GET).0.get("hint").is_none());
+}
+
+#[test]
+fn what_is_shown_of_many_rows_is_said_and_fits_the_terminal() {
+    let larder = with_definitions();
+    run(&larder, &["apply"]);
+    let day = ["get", "momentum", "--entity", "symbol=USD/COP", "--start", "2024-03-06", "--end", "2024-03-07"];
+    for (width, shown) in [(40, 2), (60, 4), (100, 5)] {
+        let mut command = larder.command(day);
+        let output = command.env("BARS", larder.path("bars")).env("COLUMNS", width.to_string()).output().unwrap();
+        let text = stdout(&output);
+        assert!(text.contains(&format!("The last {shown} of 24;")), "{width}: {text}");
+        // The dates in one line, the times of day in the next, and then each feature in one.
+        let table: Vec<&str> = text.lines().skip_while(|line| !line.starts_with("FEATURE")).collect();
+        assert!(table.len() == 4 && table.iter().all(|line| line.chars().count() <= width), "{width}: {text}");
+        assert_eq!(table[0].matches("2024-03-06").count(), shown, "{width}: {text}");
+        assert!(table[1].trim_end().ends_with("23:00:00Z"), "{width}: {text}");
+    }
+}
+
+#[test]
 fn rows_go_to_files() {
     let larder = with_definitions();
     run(&larder, &["apply"]);
@@ -249,9 +336,14 @@ fn mistakes_are_named() {
         (swapped("symbol=USD/COP", "symbl=USD/COP"), "has no key \"symbl\": it has symbol", 2),
         (swapped("symbol=USD/COP", "USD/COP"), "write KEY=VALUE", 2),
         (swapped("2024-03-06T03:00:00Z", "2024-03-05"), "2024-03-05", 2),
+        (swapped("momentum", "twice"), "computed on demand, from rows of momentum: it is got with a service", 1),
     ] {
         let (message, status) = refusal(&arguments);
         assert!(message.contains(part) && status == expected, "{status}: {message}");
+    }
+    for (name, part) in [("twice", "which is twofold"), ("twofold", "is a service, which reads the views momentum")] {
+        let (message, status) = refusal(&["warm", "--view", name, "--start", "2024-03-05"]);
+        assert!(message.contains("only views can be warmed") && message.contains(part) && status == 1, "{message}");
     }
     std::fs::write(
         larder.path("config/features/desk.toml"),

@@ -60,6 +60,15 @@ fn a_second_demo_hits_from_the_start_and_a_fresh_one_does_not() {
     assert_eq!((&again["cold_hit_ratio"], &again["warm_hit_ratio"]), (&1.0.into(), &1.0.into()));
     let (text, _) = larder.text("demo --symbols 2");
     assert!(text.contains("cached before") && text.contains("--fresh"), "{text}");
+    larder.json("invalidate --view demo_features --entity symbol=EURUSD --start 2024-03-10 --end 2024-03-11");
+    let (text, _) = larder.text("demo --symbols 2");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("of the first requests 1 found all in the cache, 1 a part and 0 nothing"), "{text}");
+    larder.json("invalidate --view demo_features");
+    let (text, _) = larder.text("demo --symbols 2");
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("the first requests found nothing in the cache and had to compute"), "{text}");
+    assert!(!text.contains("new cache"), "{text}");
     let fresh = larder.demo(&["--fresh"]);
     assert_eq!((&fresh["cold_hit_ratio"], &fresh["warm_hit_ratio"]), (&0.0.into(), &1.0.into()));
 }
@@ -99,7 +108,13 @@ fn its_requests_count_towards_the_service_level() {
     let (slo, status) = larder.json("slo");
     assert_eq!(slo["budget"]["requests"], 6);
     assert_eq!((&slo["outcomes"]["miss"], &slo["outcomes"]["hit"]), (&2.into(), &4.into()));
-    assert_eq!((slo["state"].as_str(), status), (Some("exhausted"), 1));
+    assert_eq!((slo["state"].as_str(), status), (Some("too_few_requests"), 0));
+    assert_eq!(slo["summary"], "too few requests to judge: 6 of 100");
+    let (text, _) = larder.text("slo");
+    assert!(
+        text.contains("too few requests to judge: 6 of 100") && text.contains("2 misses in 6 requests\n"),
+        "{text}"
+    );
     let (stats, _) = larder.json("stats");
     assert_eq!(stats["views"][0]["requests"], 6);
     assert_eq!(stats["views"][0]["versions"][0]["version"], "1");
@@ -182,7 +197,7 @@ fn ctrl_c_leaves_a_sound_cache_from_which_the_next_demo_goes_on() {
 
 impl Larder {
     fn blocks_or_none(&self) -> Vec<PathBuf> {
-        if self.cache().join("blocks/view=technical_features").exists() { self.blocks() } else { Vec::new() }
+        if self.cache().join("blocks/view=demo_features").exists() { self.blocks() } else { Vec::new() }
     }
 }
 

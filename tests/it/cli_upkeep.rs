@@ -73,7 +73,7 @@ fn stats_show_a_hole_where_a_block_was_invalidated() {
     let larder = Larder::with_demo();
     let whole = larder.json("stats").0;
     assert_eq!(whole["views"][0]["versions"][0]["holes"].as_array().unwrap().len(), 0);
-    larder.json("invalidate --view technical_features --entity symbol=EURUSD --start 2024-03-10 --end 2024-03-11");
+    larder.json("invalidate --view demo_features --entity symbol=EURUSD --start 2024-03-10 --end 2024-03-11");
     let version = &larder.json("stats").0["views"][0]["versions"][0];
     assert_eq!(version["holes"][0]["start"], "2024-03-10T00:00:00Z");
     assert_eq!(version["holes"][0]["entities"], 1);
@@ -107,7 +107,7 @@ fn stats_list_as_many_misses_as_asked_for() {
 #[test]
 fn an_exhausted_budget_is_a_finding() {
     let larder = Larder::with_demo();
-    requests(&larder, "technical_features", &[(Outcome::Hit, 1000)]);
+    requests(&larder, "demo_features", &[(Outcome::Hit, 1000)]);
     let (slo, status) = larder.json("slo");
     assert_eq!((slo["state"].as_str(), status), (Some("ok"), 0), "{slo}");
     assert_eq!(slo["windows"][0]["hit_ratio"], 1004.0 / 1006.0);
@@ -115,7 +115,7 @@ fn an_exhausted_budget_is_a_finding() {
     requests(&larder, "prices", &[(Outcome::Miss, 100), (Outcome::Hit, 20)]);
     let (slo, status) = larder.json("slo");
     assert_eq!((slo["state"].as_str(), status), (Some("exhausted"), 1));
-    assert_eq!(larder.json("slo --view technical_features").1, 0);
+    assert_eq!(larder.json("slo --view demo_features").1, 0);
     assert_eq!(larder.json("slo --view prices").1, 1);
     assert_eq!(larder.text("slo --view prices").1, 1);
 }
@@ -168,19 +168,19 @@ fn a_cache_within_its_limits_has_nothing_to_clean() {
 #[test]
 fn invalidating_forgets_blocks_of_the_scope_and_no_others() {
     let larder = Larder::with_demo();
-    let day = "invalidate --view technical_features --entity symbol=EURUSD --start 2024-03-11 --end 2024-03-12";
+    let day = "invalidate --view demo_features --entity symbol=EURUSD --start 2024-03-11 --end 2024-03-12";
     assert_eq!(larder.json(day), (larder_report(1), 0));
     assert_eq!(larder.blocks().len(), 9);
     assert_eq!(larder.json(day).0["blocks"], 0, "once is enough");
-    assert_eq!(larder.json("invalidate --view technical_features --entity symbol=EURUSD").0["blocks"], 4);
-    assert_eq!(larder.json("invalidate --view technical_features").0["blocks"], 5);
+    assert_eq!(larder.json("invalidate --view demo_features --entity symbol=EURUSD").0["blocks"], 4);
+    assert_eq!(larder.json("invalidate --view demo_features").0["blocks"], 5);
     assert_eq!(larder.blocks().len(), 0);
     assert_eq!(larder.json("stats").0["disk"]["blocks"], 0, "stats are right at once");
 }
 
 fn larder_report(blocks: u64) -> Value {
     serde_json::json!({
-        "view": "technical_features", "entity": "symbol=EURUSD", "start": "2024-03-11T00:00:00Z",
+        "view": "demo_features", "entity": "symbol=EURUSD", "start": "2024-03-11T00:00:00Z",
         "end": "2024-03-12T00:00:00Z", "cause": "command line", "blocks": blocks,
     })
 }
@@ -189,10 +189,10 @@ fn larder_report(blocks: u64) -> Value {
 fn unknown_views_and_entities_are_errors_that_name_the_known() {
     let larder = Larder::with_demo();
     for (arguments, parts) in [
-        ("invalidate --view technical_feature", ["technical_feature ", "technical_features"]),
-        ("invalidate --view technical_features --entity symbol=eurusd", ["symbol=eurusd", "symbol=EURUSD"]),
-        ("stats --view prices", ["prices", "technical_features"]),
-        ("slo --view prices", ["prices", "technical_features"]),
+        ("invalidate --view demo_feature", ["demo_feature ", "demo_features"]),
+        ("invalidate --view demo_features --entity symbol=eurusd", ["symbol=eurusd", "symbol=EURUSD"]),
+        ("stats --view prices", ["prices", "demo_features"]),
+        ("slo --view prices", ["prices", "demo_features"]),
     ] {
         let output = larder.run(arguments.split(' '));
         assert_eq!(code(&output), 1, "{arguments}");

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use larder::clock::ManualClock;
 use larder::inspect::health::Level;
-use larder::inspect::{SilentFacts, StatusFacts};
-use larder::manifest::Manifest;
+use larder::inspect::{SilentFacts, StatusFacts, Verdict};
+use larder::manifest::{Journal, Manifest, Record};
 use larder::server::page::{CONTENT_SECURITY_POLICY, render, render_silent};
 use larder::store::{CacheDir, Publish};
-use larder::{Error, ErrorKind, Settings, Timestamp};
+use larder::{EntityKey, Error, ErrorKind, MissReason, Outcome, Settings, Timestamp, ViewName};
 use serde_json::json;
 
 use crate::browser::Browser;
@@ -180,6 +180,28 @@ fn an_empty_cache_has_a_page() {
     let facts = read(desk::time("2026-11-21T03:12:45Z"), |_| ());
     assert!(facts.views.is_empty() && facts.burn_down.is_empty());
     check_page(&serve(render(&facts, "/")), "empty");
+}
+
+#[test]
+fn a_first_day_of_few_requests_on_a_small_disk_has_a_page() {
+    let now = desk::time("2026-11-21T03:12:45Z");
+    let mut facts = read(now, |dir| {
+        let view = ViewName::new("demo_features").unwrap();
+        let entity = EntityKey::new([("symbol", "EURUSD")]).unwrap();
+        let minute = now.minute() - 3;
+        let request = |outcome, count| Record::Requests { minute, view: view.clone(), outcome, count };
+        let miss = |reason, count| Record::Missed { minute, view: view.clone(), entity: entity.clone(), reason, count };
+        let records = [
+            request(Outcome::Hit, 16),
+            request(Outcome::Miss, 8),
+            miss(MissReason::Absent, 53),
+            miss(MissReason::Tail, 1),
+        ];
+        Journal::create(dir).unwrap().append(&records).unwrap();
+    });
+    assert_eq!(facts.verdict, Verdict::TooFewRequests);
+    facts.disk.free = 20_000_000_000;
+    check_page(&serve(render(&facts, "/")), "few");
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn open(cache: &Path, fold_interval: Duration) -> FeatureStore {
 }
 
 #[test]
-#[ignore = "run by other tests, as a process of its own"]
+#[ignore = "a process of other tests, which are: cargo test --release --all-features --test it processes"]
 fn worker() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let cache = PathBuf::from(std::env::var("DESK_CACHE").unwrap());

@@ -233,8 +233,8 @@ fn the_program_tells_the_same_service_level_as_the_server() {
     // Seconds pass between the two.
     served["budget"]["exhausted_in_seconds"] = printed["budget"]["exhausted_in_seconds"].clone();
     assert_eq!(served, printed);
-    let of_view = get(program.address, "/slo?view=technical_features");
-    assert_eq!((of_view.status, of_view.json()["view"].as_str()), (200, Some("technical_features")));
+    let of_view = get(program.address, "/slo?view=demo_features");
+    assert_eq!((of_view.status, of_view.json()["view"].as_str()), (200, Some("demo_features")));
     assert_eq!(get(program.address, "/slo?view=technical_featurs").status, 404);
     assert_eq!(get(program.address, "/slo?view=%2e%2e").status, 400);
     let mistyped = get(program.address, "/slo?vew=x");
@@ -269,7 +269,7 @@ fn the_program_counts_the_requests_of_every_process_once() {
     let program = Program::start(command);
     larder.demo(&[]);
     let requests = |outcome: &str, metrics: &Answer| {
-        metrics.metric(&format!("featurestore_requests_total{{outcome=\"{outcome}\",view=\"technical_features\"}}"))
+        metrics.metric(&format!("featurestore_requests_total{{outcome=\"{outcome}\",view=\"demo_features\"}}"))
     };
     let wait = |hits: f64| {
         let deadline = Instant::now() + Duration::from_secs(60);

@@ -23,7 +23,7 @@ fn a_block_of_format_version_1_is_read_to_the_last_bit() {
 }
 
 #[test]
-#[ignore = "writes the fixture; run it only for a new format version, into a new directory"]
+#[ignore = "writes the fixture of a new format version, into a new directory: cargo test --release --all-features --lib write_the_fixture -- --ignored"]
 fn write_the_fixture() {
     std::fs::create_dir_all(fixture().parent().unwrap()).unwrap();
     std::fs::write(fixture(), encoded(&small())).unwrap();

@@ -178,10 +178,14 @@ impl DemoReport {
             "Warm",
             &format!("{warm} of the repeated requests hit; the target is {}", quantity::percent(self.objective)),
         );
-        let cold = match self.cold_hit_ratio {
-            Some(0.0) => "a first request has to compute, so a new cache begins below its target".to_owned(),
-            Some(1.0) => "these bars were cached before, so nothing was computed; --fresh starts cold".to_owned(),
-            other => format!("{} of the first requests hit what an earlier run had cached", quantity::ratio(other)),
+        let first = |is: fn(Outcome) -> bool| self.symbols.iter().filter(|symbol| is(symbol.cold_outcome)).count();
+        let (whole, part) = (first(Outcome::is_good), first(|outcome| outcome == Outcome::Partial));
+        let cold = match (whole, part, self.symbols.len() - whole - part) {
+            (0, 0, _) => "the first requests found nothing in the cache and had to compute".to_owned(),
+            (_, 0, 0) => "these bars were cached before, so nothing was computed; --fresh starts cold".to_owned(),
+            (whole, part, nothing) => {
+                format!("of the first requests {whole} found all in the cache, {part} a part and {nothing} nothing")
+            }
         };
         page.field(
             "Overall",

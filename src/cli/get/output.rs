@@ -14,7 +14,7 @@ use parquet::arrow::ArrowWriter;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Align, Page};
+use super::{Align, Page, quantity};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Timestamp;
 
@@ -113,29 +113,50 @@ fn printable(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>())
 }
 
-/// The newest rows, each a column, because there are more features than fit side by side. Numbers are rounded.
-pub fn table(page: &mut Page, batch: &RecordBatch, shown: usize) {
-    let first = batch.num_rows().saturating_sub(shown);
-    let newest = batch.slice(first, batch.num_rows() - first);
+/// As many of the newest rows as fit, at most `most`, each a column, because there are more features than fit side by
+/// side. Numbers are rounded.
+pub fn table(page: &mut Page, batch: &RecordBatch, most: usize) {
+    let all = batch.num_rows();
+    let newest = batch.slice(all.saturating_sub(most), most.min(all));
     // What cannot be printed nicely is printed as it is.
     let newest = printable(&newest).unwrap_or(newest);
     let schema = newest.schema();
-    let cells = |column: &ArrayRef| -> Vec<String> {
-        if let Some(numbers) = column.as_primitive_opt::<Float64Type>() {
-            return numbers.iter().map(|number| number.map_or_else(|| "null".to_owned(), rounded)).collect();
-        }
-        match ArrayFormatter::try_new(column, &FormatOptions::new().with_null("null")) {
-            Ok(formatter) => (0..column.len()).map(|row| formatter.value(row).to_string()).collect(),
-            Err(error) => vec![error.to_string(); column.len()],
-        }
-    };
-    let mut columns = newest.columns().iter().map(cells);
-    // The first column is the event time, whose date and time of day may stand below each other.
-    let times: Vec<String> = columns.next().unwrap_or_default().iter().map(|time| time.replace('T', " ")).collect();
+    let mut columns: Vec<Vec<String>> = newest.columns().iter().map(cells).collect();
+    // The first column is the event time: its date above its time of day.
+    if let Some(times) = columns.first_mut() {
+        times.iter_mut().for_each(|time| *time = time.replace('T', "\n"));
+    }
+    let names: Vec<&str> = schema.fields().iter().skip(1).map(|field| field.name().as_str()).collect();
+    let longest = |texts: &mut dyn Iterator<Item = &str>| texts.map(|text| text.chars().count()).max().unwrap_or(0);
+    let widest = longest(&mut columns.iter().flatten().flat_map(|cell| cell.lines()));
+    let shown = page.fitting(longest(&mut names.iter().copied()), widest).clamp(1, newest.num_rows().max(1));
+    let first = newest.num_rows().saturating_sub(shown);
+    if shown < all {
+        page.line(&format!(
+            "The last {} of {}; `--output FILE` and `--json` have all.",
+            quantity::count(shown as u64),
+            quantity::count(all as u64)
+        ));
+    }
+    page.gap();
+    let mut columns = columns.iter().map(|cells| cells.iter().skip(first));
     let mut header = vec![("feature", Align::Whole)];
-    header.extend(times.iter().map(|time| (time.as_str(), Align::Right)));
-    let names = schema.fields().iter().skip(1).map(|field| field.name().clone());
-    page.grid(&header, names.zip(columns).map(|(name, cells)| std::iter::once(name).chain(cells).collect()));
+    header.extend(columns.next().into_iter().flatten().map(|time| (time.as_str(), Align::Right)));
+    let rows = names
+        .iter()
+        .zip(columns)
+        .map(|(name, cells)| std::iter::once((*name).to_owned()).chain(cells.cloned()).collect());
+    page.grid(&header, rows);
+}
+
+fn cells(column: &ArrayRef) -> Vec<String> {
+    if let Some(numbers) = column.as_primitive_opt::<Float64Type>() {
+        return numbers.iter().map(|number| number.map_or_else(|| "null".to_owned(), rounded)).collect();
+    }
+    match ArrayFormatter::try_new(column, &FormatOptions::new().with_null("null")) {
+        Ok(formatter) => (0..column.len()).map(|row| formatter.value(row).to_string()).collect(),
+        Err(error) => vec![error.to_string(); column.len()],
+    }
 }
 
 /// With seven digits that say something.

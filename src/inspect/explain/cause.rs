@@ -101,50 +101,72 @@ impl Cause {
         text.to_owned()
     }
 
-    /// What to do, and arguments of `larder` that do it or show more.
-    pub fn fix(&self) -> (&'static str, Option<&'static str>) {
+    /// Whether it ends by itself, because nothing is broken: whoever asks first has to compute.
+    pub fn passes(&self) -> bool {
+        matches!(self, Self::NewView | Self::NewVersion | Self::NewEntity | Self::NewRange)
+    }
+
+    /// What mends it, in words.
+    pub fn advice(&self) -> &'static str {
         match self {
-            Self::Failing => (
-                "mend the source or the compute: the service logs each failure as `get_or_compute`; until then larder slo shows whether it goes on",
-                Some("slo"),
-            ),
-            Self::Invalidated(_) => (
-                "invalidate only the entity and the range whose source rows changed (--entity, --start, --end), and once for each correction",
-                Some("invalidate --help"),
-            ),
+            Self::Failing => {
+                "mend the source or the compute: the log of the service has each failure as `get_or_compute`"
+            }
+            Self::Invalidated(_) => {
+                "invalidate only the entity and the range whose source rows changed (`--entity`, `--start`, `--end`), and once for each correction"
+            }
             Self::EvictedSize => {
-                ("raise max_cache_size_gb: the blocks in use do not fit; what each view takes", Some("stats"))
+                "raise max_cache_size_gb: the blocks in use do not fit; `larder stats` says what each view takes"
             }
             Self::EvictedDisk => {
-                ("make room on the disk, or move the cache to a larger one; how it stands", Some("doctor"))
+                "make room on the disk, or move the cache to a larger one: its reserve is reached; cleaning alone does not help where all blocks are in use"
             }
-            Self::Orphan => (
-                "finish the rollout, or raise disk.orphan_after: a version that was taken for old is still asked for; the versions",
-                Some("stats"),
-            ),
-            Self::Damaged => {
-                ("check the disk (dmesg, smartctl); no wrong value was served; mend what is left", Some("repair"))
+            Self::Orphan => {
+                "finish the rollout, or raise disk.orphan_after: a version that was taken for old is still asked for"
             }
-            Self::Unreadable => ("see who owns the files and what the disk says", Some("verify")),
-            Self::TooOld => (
-                "raise the view's max_age, or give it stale_while_revalidate, so that blocks are refreshed in the background",
-                Some("stats --misses"),
-            ),
-            Self::Tail => (
-                "ask up to the last bar that has closed, not up to this moment: what lies beyond now - lateness is computed each time",
-                Some("stats --misses"),
-            ),
-            Self::NewView | Self::NewVersion | Self::NewEntity => (
-                "nothing is broken: first requests have to compute, and it passes; next time compute before traffic is switched",
-                Some("slo"),
-            ),
-            Self::NewRange => (
-                "nothing is broken where a day or a range is new; where files were removed by hand this shows it",
-                Some("verify"),
-            ),
-            Self::Unrecorded => {
-                ("the process that counted them ended before it could tell why; see its log", Some("doctor"))
+            Self::Damaged => "check the disk (dmesg, smartctl); no wrong value was served; what is left is mended with",
+            Self::Unreadable => {
+                "give the files back to the user of the service, and see what the disk says; those that cannot be read are listed by"
             }
+            Self::TooOld => {
+                "raise the view's max_age, or give it stale_while_revalidate, so that blocks are refreshed in the background"
+            }
+            Self::Tail => {
+                "ask up to the last bar that has closed, not up to this moment: what lies beyond now - lateness is computed each time"
+            }
+            Self::NewView | Self::NewVersion | Self::NewEntity => {
+                "nothing is broken: first requests have to compute, and it passes; sooner, and before traffic is switched, by warming"
+            }
+            Self::NewRange => {
+                "nothing is broken where a day or a range is new: warm it before it is asked for; `larder verify` finds files that were removed by hand"
+            }
+            Self::Unrecorded => "the process that counted them ended before it could tell why: see its log",
+        }
+    }
+
+    /// Arguments of `larder` that do so, where a command can.
+    pub(super) fn command(&self, warming: Option<String>) -> Option<String> {
+        match self {
+            Self::Damaged => Some("repair".to_owned()),
+            Self::Unreadable => Some("verify".to_owned()),
+            cause if cause.passes() => warming,
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_mends_the_cause_that_it_stands_beside() {
+        let warming = || Some("warm --view v --start 2024-03-08".to_owned());
+        assert_eq!(Cause::NewView.command(warming()), warming());
+        assert_eq!(Cause::NewView.command(None), None, "a view that only its service can compute");
+        assert_eq!(Cause::Damaged.command(warming()).as_deref(), Some("repair"));
+        for by_hand in [Cause::Failing, Cause::EvictedSize, Cause::EvictedDisk, Cause::Tail, Cause::TooOld] {
+            assert_eq!(by_hand.command(warming()), None, "{by_hand:?}");
         }
     }
 }

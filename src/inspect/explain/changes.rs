@@ -27,12 +27,21 @@ pub struct Change {
 
 /// What happened in the window, the newest first; the same again and again is told once.
 pub fn changes(evidence: &Evidence) -> Vec<Change> {
+    // In the order in which one leads to the other, which the stable sort keeps among equal times.
     let mut changes = versions(evidence);
     changes.extend(entities(evidence));
-    changes.extend(invalidations(evidence));
     changes.extend(removals(evidence));
-    changes.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.what.cmp(&b.what)));
+    changes.extend(invalidations(evidence));
+    changes.sort_by_key(|change| change.at);
+    changes.reverse();
     changes
+}
+
+/// A time of which only the minute is kept: nothing happened to a view before the view was there.
+fn within_minute(evidence: &Evidence, view: &ViewName, minute: Timestamp) -> Timestamp {
+    let first =
+        evidence.versions.iter().filter(|version| version.view == *view).map(|version| version.first_seen).min();
+    first.filter(|first| first.minute() == minute.minute()).map_or(minute, |first| first.max(minute))
 }
 
 fn versions(evidence: &Evidence) -> Vec<Change> {
@@ -40,11 +49,11 @@ fn versions(evidence: &Evidence) -> Vec<Change> {
     let known =
         |view: &ViewName| evidence.versions.iter().any(|version| version.view == *view && !is_new(version.first_seen));
     let change = |version: &crate::manifest::ViewVersion| {
-        let what = if known(&version.view) { "new version" } else { "new view, version" };
+        let what = if known(&version.view) { "new version" } else { "new view" };
         Change {
             at: version.first_seen,
             view: version.view.to_string(),
-            what: format!("{what} {}", version.fingerprint),
+            what: format!("{what}, fingerprint {}", version.fingerprint),
         }
     };
     evidence.versions.iter().filter(|version| is_new(version.first_seen)).map(change).collect()
@@ -57,7 +66,7 @@ fn entities(evidence: &Evidence) -> Vec<Change> {
     }
     let change = |(view, mut seen): (&ViewName, Vec<(Timestamp, String)>)| {
         seen.sort();
-        let at = seen.first().map_or(evidence.since, |(at, _)| *at);
+        let at = within_minute(evidence, view, seen.first().map_or(evidence.since, |(at, _)| *at));
         let names: Vec<String> = seen.iter().take(MOST_NAMES).map(|(_, name)| name.clone()).collect();
         let more = if seen.len() > MOST_NAMES { ", …" } else { "" };
         let number = counted(seen.len() as u64, "new entity", "new entities");
@@ -93,7 +102,7 @@ fn removals(evidence: &Evidence) -> Vec<Change> {
             RemovalReason::Quarantined => "quarantined",
             _ => "removed by cleaning",
         };
-        let at = Timestamp::from_minute(minute);
+        let at = within_minute(evidence, view, Timestamp::from_minute(minute));
         Change { at, view: view.to_string(), what: format!("{} {what} ({reason})", counted(blocks, "block", "blocks")) }
     };
     groups.into_iter().map(change).collect()

@@ -4,7 +4,7 @@ use super::{Check, KnownFacts, Level, unless};
 use crate::inspect::SloFacts;
 use crate::inspect::limits::{BurnRule, FEWEST_REQUESTS, PAGE, TICKET};
 use crate::inspect::quantity::{counted, percent};
-use crate::slo::{WindowReport, below};
+use crate::slo::{BudgetState, WindowReport, below};
 
 pub(super) fn checks(known: &KnownFacts) -> Vec<Check> {
     let slo = &known.slo;
@@ -50,11 +50,11 @@ fn critical(slo: &SloFacts) -> Check {
 }
 
 fn burn(name: &'static str, level: Level, slo: &SloFacts, rules: &[BurnRule], alert: &'static str) -> Check {
-    let rate = |window: &WindowReport| window.burn_rate.filter(|_| window.requests >= FEWEST_REQUESTS);
     let mut holds = false;
     let (mut figures, mut limits) = (Vec::new(), Vec::new());
     for rule in rules {
-        let both = [rule.long, rule.short].map(|name| (name, slo.window(name).and_then(rate)));
+        let both =
+            [rule.long, rule.short].map(|name| (name, slo.window(name).and_then(WindowReport::judged_burn_rate)));
         holds |= both.iter().all(|(_, rate)| rate.is_some_and(|rate| below(rule.rate, rate)));
         figures.extend(both.map(|(name, rate)| match rate {
             Some(rate) => format!("{name}: {rate:.2}"),
@@ -68,15 +68,13 @@ fn burn(name: &'static str, level: Level, slo: &SloFacts, rules: &[BurnRule], al
 }
 
 fn exhausted(slo: &SloFacts) -> Check {
-    let budget = &slo.budget;
-    let overspent = budget.requests >= FEWEST_REQUESTS && budget.remaining.is_some_and(|left| below(left, 0.0));
-    let figure = match budget.remaining {
-        None => "no requests".to_owned(),
-        Some(left) if below(left, 0.0) => format!("overspent by {}, of {}", percent(-left), requests(budget.requests)),
-        Some(left) => format!("{} left, of {}", percent(left.max(0.0)), requests(budget.requests)),
+    let figure = match slo.state {
+        BudgetState::NoData | BudgetState::TooFewRequests => slo.summary.clone(),
+        _ => format!("{}, of {}", slo.summary, requests(slo.budget.requests)),
     };
+    let exhausted = slo.state == BudgetState::Exhausted;
     let limit = format!("not overspent, once there are {}", requests(FEWEST_REQUESTS));
-    Check::new("Budget", unless(overspent, Level::Warn), figure, limit)
+    Check::new("Budget", unless(exhausted, Level::Warn), figure, limit)
         .alert("FeatureStoreBudgetExhausted")
         .command("see what spent it", "explain FeatureStoreBudgetExhausted")
 }

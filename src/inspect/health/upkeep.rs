@@ -125,9 +125,13 @@ fn old_versions(known: &KnownFacts) -> Check {
 
 fn tails(known: &KnownFacts) -> Check {
     let tails = known.vitals.old_tails;
-    let figure = format!("{} incomplete a day after their end and used since", blocks(tails));
+    let figure =
+        format!("{} incomplete a day after their end, used since, and older than others of their view", blocks(tails));
     let check = Check::new("Stuck tails", unless(tails > 0, Level::Warn), figure, "none");
-    check.weekly().fix("harmless where nobody asks up to the end of a block; otherwise see which publishes fail")
+    check.weekly().fix(
+        "whoever asks up to the end of such a block, or warms it, completes it, unless its source has no later rows of \
+         its entity; where it stays, see which publishes fail",
+    )
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an estimate")]

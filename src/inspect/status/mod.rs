@@ -94,6 +94,13 @@ pub struct DiskStatus {
     pub reserve: u64,
 }
 
+impl DiskStatus {
+    /// Bytes that blocks may take: their limit, or what the disk has room for above its reserve where that is less.
+    pub fn room(&self) -> u64 {
+        self.limit.min(self.bytes.saturating_add(self.free.saturating_sub(self.reserve)))
+    }
+}
+
 impl StatusFacts {
     /// Gathers them.
     ///

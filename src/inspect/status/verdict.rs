@@ -11,6 +11,8 @@ use crate::slo::{BudgetState, below};
 pub enum Verdict {
     /// No requests in the objective's window.
     NoData,
+    /// Fewer requests in it than can be judged.
+    TooFewRequests,
     /// The objective is met, lately and over its window.
     Fine,
     /// Lately the objective is met again, but not over its window.
@@ -30,6 +32,7 @@ impl Verdict {
         match slo.state {
             BudgetState::NoData => Self::NoData,
             _ if slo.is_critical() => Self::Failing,
+            BudgetState::TooFewRequests => Self::TooFewRequests,
             BudgetState::Exhausted if late => Self::Overspending,
             BudgetState::Exhausted => Self::Recovering,
             _ if late => Self::Slipping,
@@ -61,6 +64,14 @@ mod tests {
         assert_eq!(verdict(&[(1440, (1000, 0)), (0, (94, 6))]), Verdict::Slipping);
         assert_eq!(verdict(&[(1440, (1000, 900)), (0, (100, 0))]), Verdict::Recovering);
         assert_eq!(verdict(&[(1440, (1000, 900)), (0, (90, 10))]), Verdict::Overspending);
+    }
+
+    #[test]
+    fn few_requests_are_not_judged_unless_somebody_is_called_for_them() {
+        assert_eq!(verdict(&[(1440, (16, 8))]), Verdict::TooFewRequests);
+        assert_eq!(verdict(&[(0, (0, 99))]), Verdict::TooFewRequests);
+        assert_eq!(verdict(&[(0, (0, 100))]), Verdict::Overspending);
+        assert_eq!(verdict(&[(5, (0, 1)), (0, (0, 1))]), Verdict::Failing, "as the alert, which wants no number");
     }
 
     #[test]

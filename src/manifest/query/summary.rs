@@ -57,7 +57,8 @@ pub struct ViewSummary {
 pub struct Vitals {
     /// Blocks that were published after the present: some clock was or is wrong.
     pub future_blocks: u64,
-    /// Tails whose span ended more than a day ago and that were used since.
+    /// Tails whose span ended more than a day ago, that were used since, and that are known less far than others of
+    /// their version: not because the source has no more.
     pub old_tails: u64,
     /// Bytes of the blocks that were published in the last seven days.
     pub week_bytes: u64,
@@ -66,10 +67,12 @@ pub struct Vitals {
 }
 
 const VITALS: &str = "
+WITH versions AS (SELECT view, fingerprint, max(known_until) AS known FROM manifest GROUP BY view, fingerprint)
 SELECT count(*) FILTER (created > make_timestamp_ns($1)),
-       count(*) FILTER (state <> 'complete' AND end_ts < make_timestamp_ns($2) AND last_used > end_ts),
+       count(*) FILTER (state <> 'complete' AND end_ts < make_timestamp_ns($2) AND last_used > end_ts
+                        AND known_until < known),
        coalesce(sum(bytes) FILTER (created > make_timestamp_ns($3)), 0)::UBIGINT, min(created)
-FROM manifest";
+FROM manifest JOIN versions USING (view, fingerprint)";
 
 const TOTALS: &str = "
 SELECT count(*), count(*) FILTER (state <> 'complete'), coalesce(sum(rows), 0)::UBIGINT,

@@ -396,6 +396,7 @@ fn signs_of_trouble_are_counted() {
         tail("STUCK", 1, 5 * DAY),
         tail("UNUSED", 1, DAY),
         tail("YESTERDAY", 8, 9 * DAY + 1),
+        BlockRow { view: view("ended"), ..tail("AS_FAR_AS_ITS_SOURCE", 1, 5 * DAY) },
     ];
     let (_dir, manifest) = holding(&rows.map(published));
     let vitals = manifest.read(|query| query.vitals(at(now))).unwrap();

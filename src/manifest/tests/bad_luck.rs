@@ -264,7 +264,7 @@ fn a_file_of_a_newer_duckdb_is_left_untouched() {
 }
 
 #[test]
-#[ignore = "needs a small file system: mount -t tmpfs -o size=3m tmpfs $LARDER_TEST_SMALL_DISK"]
+#[ignore = "needs a small file system, mount -t tmpfs -o size=3m tmpfs DIR: LARDER_TEST_SMALL_DISK=DIR cargo test --release --all-features --lib a_full_disk_is -- --ignored"]
 fn a_full_disk_is_unavailable_and_the_journals_stay() {
     let disk = PathBuf::from(std::env::var_os("LARDER_TEST_SMALL_DISK").expect("the mount point"));
     let dir = tempfile::tempdir_in(disk).unwrap();

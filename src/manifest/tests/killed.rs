@@ -29,7 +29,7 @@ fn wait_for(child: &mut Child, word: &str) {
 }
 
 #[test]
-#[ignore = "run by another test, in a process of its own"]
+#[ignore = "a process of another test, which is: cargo test --release --all-features --lib manifest::tests::killed"]
 fn folds_for_ever() {
     let Some(dir) = std::env::var_os(DIRECTORY) else { return };
     let manifest = manifest(Path::new(&dir));
@@ -68,7 +68,7 @@ fn a_folder_killed_at_any_moment_loses_nothing_and_counts_nothing_twice() {
 }
 
 #[test]
-#[ignore = "run by another test, in a process of its own"]
+#[ignore = "a process of another test, which is: cargo test --release --all-features --lib manifest::tests::killed"]
 fn holds_the_file() {
     let Some(dir) = std::env::var_os(DIRECTORY) else { return };
     let connection = duckdb::Connection::open(Path::new(&dir).join("manifest.duckdb")).unwrap();

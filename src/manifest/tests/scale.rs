@@ -1,5 +1,4 @@
-//! A million blocks. Not run by default, because it measures:
-//! `cargo test --release --lib manifest::tests::scale -- --ignored --nocapture`
+//! A million blocks.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -24,7 +23,7 @@ fn size(manifest: &Manifest) -> u64 {
 }
 
 #[test]
-#[ignore = "measures; see the top of the file"]
+#[ignore = "measures for a minute: cargo test --release --all-features --lib a_million_blocks -- --ignored --nocapture"]
 fn a_million_blocks_fold_and_answer_in_seconds() {
     let dir = tempfile::tempdir().unwrap();
     let manifest = Manifest::new(dir.path(), Arc::new(ManualClock::new(1)));

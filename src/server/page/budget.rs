@@ -8,9 +8,9 @@ use super::chart::{Chart, Words, round_numbers};
 use super::times::{self, seconds};
 use super::{Tone, words};
 use crate::inspect::limits::PAGE;
-use crate::inspect::{BudgetPoint, StatusFacts, quantity};
+use crate::inspect::{BudgetPoint, SloFacts, StatusFacts, quantity};
 use crate::model::Timestamp;
-use crate::slo::below;
+use crate::slo::{BudgetState, below};
 
 /// The service level, window by window, beside the budget's burn-down.
 pub(super) fn budget(facts: &StatusFacts) -> Markup {
@@ -43,7 +43,7 @@ fn windows(facts: &StatusFacts) -> Markup {
                         th scope="row" { (window.window) }
                         td.number { (quantity::count(window.requests)) }
                         (figure(ratio(window.hit_ratio), ratio_tone(window.hit_ratio, facts.slo.objective)))
-                        (figure(burn(window.burn_rate), burn_tone(window.burn_rate)))
+                        (figure(burn(window.burn_rate), burn_tone(window.judged_burn_rate())))
                     }
                 }
             }
@@ -81,17 +81,21 @@ fn burn_tone(rate: Option<f64>) -> Tone {
     }
 }
 
-/// `41.3 %`, `-500 %`.
-pub(super) fn left_in_figures(left: f64) -> String {
-    if below(left, 0.0) { format!("-{}", quantity::percent(-left)) } else { quantity::percent(left.max(0.0)) }
+/// The name and the size of what is left of the budget or was spent beyond it; none where nobody can tell.
+pub(super) fn left(slo: &SloFacts) -> (&'static str, Option<f64>) {
+    match (slo.state, slo.budget.remaining) {
+        (BudgetState::NoData | BudgetState::TooFewRequests, _) | (_, None) => ("Error budget left", None),
+        (BudgetState::Exhausted, Some(left)) => ("Error budget overspent", Some(-left)),
+        (BudgetState::Ok | BudgetState::Burning, Some(left)) => ("Error budget left", Some(left.max(0.0))),
+    }
 }
 
-pub(super) fn left_tone(left: Option<f64>) -> Tone {
-    match left {
-        None => Tone::Plain,
-        Some(left) if below(left, 0.0) => Tone::Bad,
-        Some(left) if left < 0.25 => Tone::Warning,
-        Some(_) => Tone::Good,
+pub(super) fn left_tone(slo: &SloFacts) -> Tone {
+    match (slo.state, left(slo).1) {
+        (BudgetState::Exhausted, _) => Tone::Bad,
+        (_, None) => Tone::Plain,
+        (_, Some(left)) if left < 0.25 => Tone::Warning,
+        (_, Some(_)) => Tone::Good,
     }
 }
 
@@ -104,22 +108,20 @@ fn burn_down(facts: &StatusFacts) -> Markup {
         };
     };
     let spent = caption(facts);
+    if facts.slo.state == BudgetState::TooFewRequests {
+        return html! {
+            figcaption { "Error budget of " (window) ", " (facts.slo.summary) }
+            p.empty { (spent) }
+        };
+    }
     let words = Words { id: "burn-down", title: &format!("Error budget left over {window}"), description: &spent };
     html! {
         figcaption {
-            "Error budget of " (window) ", " strong class=(left_tone(Some(last.remaining)).class()) { (left(last)) }
+            "Error budget of " (window) ", " strong class=(left_tone(&facts.slo).class()) { (facts.slo.summary) }
             span.key { span.swatch.ideal {} "spent evenly" }
         }
         (chart(&facts.burn_down, first, last).draw(&words))
         p.note { (spent) }
-    }
-}
-
-fn left(last: &BudgetPoint) -> String {
-    if below(last.remaining, 0.0) {
-        format!("overspent by {}", quantity::percent(-last.remaining))
-    } else {
-        format!("{} left", quantity::percent(last.remaining.max(0.0)))
     }
 }
 
@@ -131,27 +133,27 @@ fn caption(facts: &StatusFacts) -> String {
         quantity::counted(budget.requests, "request", "requests"),
         words::misses(budget.allowed)
     );
-    if let Some((day, share)) = worst_day(&facts.burn_down) {
-        text +=
-            &format!(" {} spent most: {} of the budget.", day.to_utc().format("%A, %-d %B"), quantity::percent(share));
+    if let Some((day, misses)) = worst_day(&facts.burn_down) {
+        let misses = quantity::counted(misses, "miss", "misses");
+        text += &format!(" {} had most: {misses}.", day.to_utc().format("%A, %-d %B"));
     }
     words::together(&text)
 }
 
-/// The day that spent most, and how much of the budget; the points lie on the midnights.
-fn worst_day(points: &[BudgetPoint]) -> Option<(Timestamp, f64)> {
+/// The day with most misses, and how many; the points lie on the midnights.
+fn worst_day(points: &[BudgetPoint]) -> Option<(Timestamp, u64)> {
     let day_of = |point: &BudgetPoint| (point.at.as_ns() - 1).div_euclid(86_400_000_000_000);
-    let mut worst: Option<(i64, f64)> = None;
-    let mut before = points.first()?.remaining;
+    let mut worst: Option<(i64, u64)> = None;
+    let mut before = points.first()?.spent;
     for day in points.chunk_by(|a, b| day_of(a) == day_of(b)) {
         let (Some(first), Some(last)) = (day.first(), day.last()) else { continue };
-        let spent = before - last.remaining;
-        if spent > worst.map_or(0.0, |(_, most)| most) {
+        let spent = last.spent.saturating_sub(before);
+        if spent > worst.map_or(0, |(_, most)| most) {
             worst = Some((day_of(first), spent));
         }
-        before = last.remaining;
+        before = last.spent;
     }
-    worst.map(|(day, spent)| (Timestamp::from_secs(day * 86_400), spent))
+    worst.map(|(day, misses)| (Timestamp::from_secs(day * 86_400), misses))
 }
 
 fn chart(points: &[BudgetPoint], first: &BudgetPoint, last: &BudgetPoint) -> Chart {
@@ -187,22 +189,22 @@ fn rows(low: f64) -> Vec<(f64, String)> {
 mod tests {
     use super::*;
 
-    fn point(at: &str, remaining: f64) -> BudgetPoint {
-        BudgetPoint { at: at.parse().unwrap(), requests: 1, spent: 0, remaining }
+    fn point(at: &str, spent: u64) -> BudgetPoint {
+        BudgetPoint { at: at.parse().unwrap(), requests: 1, spent, remaining: 1.0 }
     }
 
     #[test]
     fn what_is_spent_up_to_midnight_belongs_to_the_day_before() {
         let points = [
-            point("2024-03-01T12:00", 1.0),
-            point("2024-03-02", 0.9),
-            point("2024-03-02T12:00", 0.8),
-            point("2024-03-03", 0.5),
-            point("2024-03-03T01:00", 0.3),
+            point("2024-03-01T12:00", 0),
+            point("2024-03-02", 1),
+            point("2024-03-02T12:00", 2),
+            point("2024-03-03", 5),
+            point("2024-03-03T01:00", 7),
         ];
-        let (day, share) = worst_day(&points).unwrap();
+        let (day, misses) = worst_day(&points).unwrap();
         assert_eq!(day.to_string(), "2024-03-02T00:00:00Z");
-        assert!((share - 0.4).abs() < 1e-9);
+        assert_eq!(misses, 4);
         assert_eq!(worst_day(&points[..1]), None);
     }
 

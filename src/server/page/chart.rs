@@ -18,8 +18,9 @@ const BOX: (u32, u32) = (8000, 2000);
 /// Room above the plot, for half of the topmost label, and below it, for the times.
 const ABOVE: f64 = 9.0;
 const BELOW: f64 = 22.0;
-/// Room for the numbers beside the plot.
-const AXIS: u32 = 46;
+/// Room for the numbers beside the plot, and for each letter where they are longer.
+const AXIS: usize = 46;
+const LETTER: usize = 7;
 
 type Point = (f64, f64);
 
@@ -88,6 +89,7 @@ impl Chart {
         let below = if self.x_labels.is_empty() { ABOVE } else { BELOW };
         let height = f64::from(self.height);
         let whole = ABOVE + height + below;
+        let longest = self.y_labels.iter().map(|(_, label)| label.chars().count()).max().unwrap_or(0);
         html! {
             div.chart {
                 svg role="img" aria-labelledby=(title) aria-describedby=(description) width="100%" height=(whole) {
@@ -104,7 +106,7 @@ impl Chart {
                     }
                 }
                 // Beside the picture and not in it, so that the plot has all of its own width.
-                svg.axis aria-hidden="true" width=(AXIS) height=(whole) {
+                svg.axis aria-hidden="true" width=(AXIS.max(LETTER * longest)) height=(whole) {
                     @for (y, label) in &self.y_labels {
                         text x="100%" y=(tenths(ABOVE + height * (1.0 - share(&self.y, *y)) + 4.0)) text-anchor="end" {
                             (label)

@@ -9,7 +9,6 @@ use super::{Tone, budget, words};
 use crate::inspect::health::{Check, Level};
 use crate::inspect::{StatusFacts, Verdict, ViewStatus, quantity};
 use crate::model::Timestamp;
-use crate::slo::below;
 
 /// What a tab of the browser shows.
 pub(super) fn title(facts: &StatusFacts) -> String {
@@ -20,6 +19,7 @@ pub(super) fn title(facts: &StatusFacts) -> String {
 pub(super) fn headline(facts: &StatusFacts) -> Markup {
     let (words, tone) = match (verdict(facts.verdict), facts.checks.iter().any(|check| check.level == Level::Fail)) {
         ((_, Tone::Good), true) => ("Requests are served, but something has to be done", Tone::Bad),
+        ((_, Tone::Plain), true) => ("Something has to be done", Tone::Bad),
         (said, _) => said,
     };
     html! {
@@ -58,6 +58,7 @@ pub(super) fn not_passed(checks: &[Check]) -> Markup {
 fn verdict(verdict: Verdict) -> (&'static str, Tone) {
     match verdict {
         Verdict::NoData => ("No requests yet", Tone::Plain),
+        Verdict::TooFewRequests => ("Too few requests to judge", Tone::Plain),
         Verdict::Fine => ("We are fine", Tone::Good),
         Verdict::Recovering => ("Fine again, but the error budget is overspent", Tone::Warning),
         Verdict::Slipping => ("Below the objective, the error budget is burning", Tone::Warning),
@@ -88,33 +89,30 @@ fn sentences(facts: &StatusFacts) -> Vec<String> {
             "There were no requests in the last five minutes; of any at least {objective} should come from cache."
         ),
     });
-    sentences.extend(budget_in_words(facts, &window));
+    sentences.push(budget_in_words(facts, &window));
     sentences.extend(where_to_look(facts));
     sentences
 }
 
-fn budget_in_words(facts: &StatusFacts, window: &str) -> Option<String> {
-    let budget = &facts.slo.budget;
-    let left = budget.remaining?;
-    let mut sentence = if below(left, 0.0) {
-        format!("The error budget of {window} is overspent by {}", quantity::percent(-left))
-    } else {
-        format!("{} of the error budget of {window} is left", quantity::percent(left.max(0.0)))
-    };
-    if let Some(seconds) = budget.exhausted_in_seconds.filter(|seconds| *seconds > 0) {
+fn budget_in_words(facts: &StatusFacts, window: &str) -> String {
+    let mut sentence = format!("Error budget of {window}: {}", facts.slo.summary);
+    if let Some(seconds) = facts.slo.budget.exhausted_in_seconds.filter(|seconds| *seconds > 0) {
         sentence +=
             &format!(" and, burning as in the last hour, gone in {}", quantity::rough(Duration::from_secs(seconds)));
     }
-    Some(sentence + ".")
+    sentence + "."
 }
 
 /// The view that spends most of the budget, where there is something to mend.
 fn where_to_look(facts: &StatusFacts) -> Option<String> {
-    let worst = facts.views.first().filter(|view| view.bad() > 0 && facts.verdict != Verdict::Fine)?;
+    let is_well = matches!(facts.verdict, Verdict::Fine | Verdict::TooFewRequests);
+    let worst = facts.views.first().filter(|view| view.bad() > 0 && !is_well)?;
     let all: u64 = facts.views.iter().map(ViewStatus::bad).sum();
     let share = words::share(worst.bad(), all);
-    let reason =
-        worst.reasons.first().map_or_else(String::new, |(reason, _)| format!(", mostly for the reason “{reason}”"));
+    let reason = worst
+        .reasons
+        .first()
+        .map_or_else(String::new, |(reason, _)| format!(", mostly of blocks that were {}", words::reason(*reason)));
     Some(format!("Look at {} first: {share} of the last 24 hours' misses are its own{reason}.", worst.view))
 }
 
@@ -124,13 +122,12 @@ fn figures(facts: &StatusFacts) -> Markup {
         let ratio = facts.slo.ratio(window);
         (budget::ratio(ratio), budget::ratio_tone(ratio, facts.slo.objective))
     };
-    let remaining = facts.slo.budget.remaining;
-    let left = remaining.map_or_else(|| "–".to_owned(), budget::left_in_figures);
+    let (name, left) = budget::left(&facts.slo);
     let figures = [
         ("Hit ratio, 5 min", ratio("5m")),
         ("Hit ratio, 1 h", ratio("1h")),
         ("Hit ratio, 24 h", ratio("1d")),
-        ("Error budget left", (left, budget::left_tone(remaining))),
+        (name, (budget::ratio(left), budget::left_tone(&facts.slo))),
     ];
     html! {
         dl {
@@ -163,6 +160,13 @@ mod tests {
     #[test]
     fn one_request_is_one_request() {
         assert!(text(&one_request()).starts_with("Of the last five minutes' 1 request 0 % came from cache"));
+    }
+
+    #[test]
+    fn few_requests_are_called_too_few_and_nobody_is_sent_anywhere() {
+        let facts = one_request();
+        assert_eq!(title(&facts), "Too few requests to judge · Larder");
+        assert!(text(&facts).ends_with("Error budget of 30 days: too few requests to judge: 1 of 100."));
     }
 
     #[test]

@@ -181,9 +181,18 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_little_to_judge_has_no_burn_down() {
+        let page = render(&one_request(), "/");
+        assert!(!page.contains("burn-down-title") && page.contains("1 of 1 request missed, 0.1 may."), "{page}");
+    }
+
+    #[test]
     fn an_overspent_budget_is_told_with_its_size() {
         let page = render(&overspent(), "/");
         assert!(page.contains("overspent by 500 %"), "{page}");
-        assert!(page.contains("-500 %") || page.contains("-400 %"), "the axis goes below nothing");
+        assert!(page.contains("500 % over") || page.contains("400 % over"), "the axis goes below nothing");
+        for other in ["-500", "600 %"] {
+            assert!(!page.contains(other), "one figure, not {other}: {page}");
+        }
     }
 }

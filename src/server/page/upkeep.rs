@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::Tone;
 use super::chart::bar;
 use super::views::name;
-use super::words::{ago, foreign, instant, part, together};
+use super::words::{ago, foreign, instant, part, share, together};
 use crate::inspect::health::{Check, Level};
 use crate::inspect::limits::free_wanted;
 use crate::inspect::{RUNBOOK, StatusFacts, quantity};
@@ -15,18 +15,25 @@ use crate::model::Timestamp;
 /// How full the disk is, as two bars.
 pub(super) fn disk(facts: &StatusFacts) -> Markup {
     let disk = &facts.disk;
-    let used = part(disk.bytes, disk.limit);
+    let room = disk.room();
     let used_tone = match disk.bytes {
-        bytes if bytes > disk.limit => Tone::Bad,
+        bytes if bytes > room => Tone::Bad,
         bytes if bytes > disk.clean_at => Tone::Warning,
         _ => Tone::Good,
     };
+    let (limit, size) = (quantity::bytes(disk.limit), quantity::bytes(room));
+    let (limited, clean_at, mark) = if room < disk.limit {
+        let limited = format!("the {size} that the disk has room for, less than the limit of {limit}");
+        (limited, room, "Cleaning evicts where the disk has no more than its reserve left.".to_owned())
+    } else {
+        let mark = format!("Cleaning evicts from the mark on, {}.", quantity::bytes(disk.clean_at));
+        (format!("the limit of {limit}"), disk.clean_at, mark)
+    };
     let blocks = format!(
-        "{} in {}, {} of the limit of {}",
+        "{} in {}, {} of {limited}",
         quantity::bytes(disk.bytes),
         quantity::counted(disk.blocks, "block", "blocks"),
-        quantity::percent(used),
-        quantity::bytes(disk.limit)
+        share(disk.bytes, room),
     );
     let free_tone = match disk.free {
         free if free < disk.reserve => Tone::Bad,
@@ -42,8 +49,8 @@ pub(super) fn disk(facts: &StatusFacts) -> Markup {
             div.columns.even {
                 div {
                     p { b class=(used_tone.class()) { "Blocks " } (blocks) }
-                    (bar(&blocks, used_tone.class(), used, part(disk.clean_at, disk.limit)))
-                    p.note { "Cleaning evicts from the mark on, " (quantity::bytes(disk.clean_at)) "." }
+                    (bar(&blocks, used_tone.class(), part(disk.bytes, room), part(clean_at, room)))
+                    p.note { (mark) }
                 }
                 div {
                     p { b class=(free_tone.class()) { "Free " } (free) }
@@ -194,6 +201,20 @@ mod tests {
         assert!(page.contains("docs/runbook.md#featurestorehitratiolow\""), "{page}");
         let [bad, good] = [page.find("act now"), page.find(">pass<")];
         assert!(bad.is_some() && bad < good, "the worst comes first: {page}");
+    }
+
+    #[test]
+    fn blocks_are_held_against_what_limits_them() {
+        let mut facts = empty();
+        let gb = 1_000_000_000;
+        (facts.disk.bytes, facts.disk.limit, facts.disk.reserve) = (2 * gb, 50 * gb, gb);
+        facts.disk.free = 9 * gb;
+        let page = disk(&facts).into_string();
+        assert!(page.contains("of the 10.0 GB that the disk has room for, less than the limit of 50.0 GB"), "{page}");
+        facts.disk.free = 90 * gb;
+        assert!(disk(&facts).into_string().contains("4.0\u{a0}% of the limit of 50.0 GB"));
+        facts.disk.bytes = 1000;
+        assert!(disk(&facts).into_string().contains("&lt;\u{a0}0.1\u{a0}%"), "a block is not nothing");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use super::Tone;
 use super::budget::{self, ratio_tone};
-use super::words::{ago, foreign, instant, share};
+use super::words::{self, ago, foreign, instant, share};
 use crate::inspect::{StatusFacts, ViewStatus, quantity};
 use crate::model::{Timestamp, ViewName};
 
@@ -86,13 +86,13 @@ fn why(view: &ViewStatus) -> Markup {
         }
         @for (at, (reason, blocks)) in view.reasons.iter().enumerate() {
             @if at > 0 { ", " }
-            (reason.as_str()) " " (quantity::count(*blocks))
+            (quantity::count(*blocks)) " " (words::reason(*reason))
         }
         @if !view.worst.is_empty() {
             ul.worst {
                 @for miss in &view.worst {
                     li {
-                        span.muted { (miss.reason.as_str()) " " (quantity::count(miss.blocks)) } " "
+                        span.muted { (quantity::count(miss.blocks)) " " (words::reason(miss.reason)) } " "
                         bdi { (foreign(&miss.entity.to_string())) }
                     }
                 }
@@ -112,7 +112,7 @@ mod tests {
         let page = views(&facts).into_string();
         assert!(page.contains("view_<wbr>0<wbr></th>"), "{page}");
         assert!(page.contains(&quantity::count(facts.views[0].counts.total())));
-        assert!(page.contains("tail 40"), "{page}");
+        assert!(page.contains("40 cached up to an earlier time, 20 not in the cache"), "{page}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::inspect::quantity;
-use crate::model::Timestamp;
+use crate::model::{MissReason, Timestamp};
 
 /// `4 min ago`, `in 2 h`, `now`: as exact as one cares to know.
 pub(super) fn ago(now: Timestamp, at: Timestamp) -> String {
@@ -69,9 +69,21 @@ pub(super) fn short(number: f64) -> String {
     }
 }
 
-/// `-250 %`, `12.5 %`: an axis has round numbers, so this one may round.
+/// `12.5 %`, `250 % over` for what is overspent: an axis has round numbers, so this one may round.
 pub(super) fn axis_percent(ratio: f64) -> String {
-    format!("{} %", trimmed(ratio * 100.0))
+    let percent = trimmed(ratio.abs() * 100.0);
+    if ratio < 0.0 { format!("{percent} % over") } else { format!("{percent} %") }
+}
+
+/// Why a block had to be computed, as the end of "blocks that were …".
+pub(super) fn reason(reason: MissReason) -> &'static str {
+    match reason {
+        MissReason::Absent => "not in the cache",
+        MissReason::Tail => "cached up to an earlier time",
+        MissReason::Expired => "older than max_age",
+        MissReason::Corrupt => "damaged on disk",
+        MissReason::Unreadable => "unreadable on disk",
+    }
 }
 
 /// How many misses are allowed; with a tenth where they are few.
@@ -113,7 +125,7 @@ mod tests {
     fn numbers_beside_an_axis_are_short() {
         let numbers = [0.0, 0.5, 20.0, 1000.0, 2500.0, 9800.0, 12_000.0, 1_500_000.0, 3e9];
         assert_eq!(numbers.map(short), ["0", "0.5", "20", "1,000", "2,500", "9,800", "12 k", "1.5 M", "3 G"]);
-        assert_eq!([1.0, -2.5, 0.125, -0.0].map(axis_percent), ["100 %", "-250 %", "12.5 %", "0 %"]);
+        assert_eq!([1.0, -2.5, 0.125, -0.0].map(axis_percent), ["100 %", "250 % over", "12.5 %", "0 %"]);
     }
 
     #[test]

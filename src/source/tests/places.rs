@@ -170,7 +170,7 @@ fn a_day_of_a_large_file_reads_a_small_part_of_it() {
 }
 
 #[test]
-#[ignore = "a part of the test above"]
+#[ignore = "a process of another test, which is: cargo test --release --all-features --lib a_day_of_a_large_file"]
 fn bytes_that_a_day_of_a_large_file_reads() {
     let data = Data::new();
     let rows = 400_000i64;

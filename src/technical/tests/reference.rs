@@ -155,7 +155,7 @@ fn every_symbol_day_by_day_is_what_all_its_history_gives() {
 }
 
 #[test]
-#[ignore = "measures: cargo test --release a_month_of -- --ignored --nocapture"]
+#[ignore = "measures: cargo test --release --all-features --lib a_month_of -- --ignored --nocapture"]
 fn a_month_of_five_minute_bars_takes_milliseconds() {
     let Some(path) = shared(CRYPTO.0) else { return };
     let by_symbol = read_bars(path).unwrap();

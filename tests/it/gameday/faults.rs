@@ -187,7 +187,7 @@ const STRANGER: &str = "GAME_STRANGER";
 
 /// Another process that opens the manifest with DuckDB and keeps it open.
 #[test]
-#[ignore = "run by other tests, as a process of its own"]
+#[ignore = "a process of another test, which is: cargo test --release --all-features --test it -- --ignored gameday::every"]
 fn stranger() {
     let Ok(manifest) = std::env::var(STRANGER) else { return };
     // Others hold it for moments.

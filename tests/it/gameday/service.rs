@@ -228,7 +228,7 @@ impl Service {
 }
 
 #[test]
-#[ignore = "run by other tests, as a process of its own"]
+#[ignore = "a process of another test, which is: cargo test --release --all-features --test it -- --ignored gameday::every"]
 fn role() {
     let Ok(cache) = std::env::var("GAME_CACHE") else { return };
     let load: Load = serde_json::from_str(&std::env::var("GAME_LOAD").unwrap()).unwrap();
