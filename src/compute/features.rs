@@ -103,7 +103,8 @@ impl FeaturesBuilder {
         let mut sources = BTreeMap::new();
         let definitions = inner.definitions.clone();
         for name in definitions.views().keys() {
-            inner.bind(name, &self.functions, &mut sources)?;
+            // One that cannot be bound says why to whoever asks for it.
+            drop(inner.bind(name, &self.functions, &mut sources)?);
         }
         let features = Features(Arc::new(inner));
         features.finish_pushes();
@@ -264,9 +265,12 @@ impl Features {
         match self.0.views.get(view) {
             Some(bound) => bound.as_ref().map(|bound| &**bound).map_err(Error::clone),
             // Says which views there are.
-            None => Err(self.0.definitions.feature_view(view).err().unwrap_or_else(|| {
-                Error::internal(format!("view {view} is defined and was not bound"))
-            })),
+            None => Err(self
+                .0
+                .definitions
+                .feature_view(view)
+                .err()
+                .unwrap_or_else(|| Error::internal(format!("view {view} is defined and was not bound")))),
         }
     }
 

@@ -1,7 +1,5 @@
 //! Files of pushed rows, which are the only copy there is, and what has to follow a push.
 
-#![expect(clippy::disallowed_methods, reason = "the notes of unfinished pushes are its own")]
-
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
