@@ -40,17 +40,18 @@
 //! | `definition` | features defined in files (feature `definitions`) |
 //! | `sql` | their SQL, run over rows in memory (feature `definitions`) |
 //! | `indicator` | indicators over the rows of one entity (feature `definitions`) |
-//! | `source` | rows of one entity from files (feature `definitions`) |
 //! | [`metrics`] | the catalogue, and the seam through which measurements leave |
 //! | [`slo`] | counting requests, windows, error budget, burn rates |
 //! | [`block`] | one batch as one sealed Parquet file |
 //! | [`store`] | block files, locks and generations of a cache directory |
+//! | `source` | rows of one entity, from files and pushes (feature `definitions`) |
 //! | [`manifest`] | journals, and the DuckDB index they are folded into |
 //! | [`upkeep`] | clean, invalidate, verify, repair |
 //! | [`inspect`] | what is cached and how it is doing, for people |
 //! | [`cache`] | `get_or_compute` |
 //! | `registry` | definitions that were applied (feature `definitions`) |
 //! | `compute` | features computed as their definitions say (feature `definitions`) |
+//! | `watch` | following definitions, settings and source files (feature `watch`) |
 //! | `technical` | bars and TA-Lib features (feature `technical`) |
 //! | `server` | metrics, health and a status page over HTTP (feature `server`) |
 //! | `cli` | the `larder` program (feature `cli`) |
@@ -63,6 +64,7 @@
 //! | `prometheus` (default) | `metrics::PrometheusRecorder` |
 //! | `server` (default) | `server`: axum routes, and `larder serve` |
 //! | `definitions` | `definition`, `sql`, `indicator` and `source`, with jiff and its time zones, and the official Rust port of TA-Lib |
+//! | `watch` | `watch`, on top of `definitions`, with notify |
 //! | `technical` | `technical`, on top of `definitions` |
 //! | `async` | `AsyncFeatureStore`, on tokio |
 //!
@@ -103,6 +105,8 @@ pub mod store;
 #[cfg(feature = "technical")]
 pub mod technical;
 pub mod upkeep;
+#[cfg(feature = "watch")]
+pub mod watch;
 
 #[cfg(feature = "async")]
 pub use cache::AsyncFeatureStore;

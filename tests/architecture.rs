@@ -29,6 +29,7 @@ const LAYERS: &[&str] = &[
     "cache",
     "registry",
     "compute",
+    "watch",
     "technical",
     "server",
     "cli",

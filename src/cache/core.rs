@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::flight::Flights;
 use super::memory::Memory;
 use super::views::Views;
+use arc_swap::ArcSwap;
+
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Error;
@@ -23,7 +25,7 @@ const RECORDS: usize = 20_000;
 
 /// The parts of a store.
 pub struct Core {
-    pub settings: Settings,
+    pub settings: ArcSwap<Settings>,
     pub read_threads: usize,
     pub clock: Arc<dyn Clock>,
     pub recorder: Arc<dyn Recorder>,
@@ -54,6 +56,11 @@ pub struct JournalSlot(Mutex<Option<Journal>>);
 pub struct Misses(Mutex<HashMap<(ViewName, EntityKey, MissReason), u64>>);
 
 impl Core {
+    /// The settings in force.
+    pub fn settings(&self) -> arc_swap::Guard<Arc<Settings>> {
+        self.settings.load()
+    }
+
     /// The present.
     pub fn now(&self) -> Timestamp {
         Timestamp::from_ns(self.clock.now_ns())

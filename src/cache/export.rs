@@ -37,7 +37,7 @@ impl Core {
     }
 
     fn sizes(&self) -> Vec<Sample> {
-        let settings = &self.settings;
+        let settings = self.settings();
         let mut samples = vec![
             one(&catalogue::MEMORY_BYTES, self.memory.bytes() as f64),
             one(&catalogue::MEMORY_LIMIT, settings.memory_limit() as f64),
@@ -51,7 +51,7 @@ impl Core {
 
     /// Nothing where this process never folds: others do, and it does not know when and what.
     fn folding(&self) -> Vec<Sample> {
-        if self.settings.manifest.fold_interval.is_zero() {
+        if self.settings().manifest.fold_interval.is_zero() {
             return Vec::new();
         }
         let (at, took) = self.last_fold.get();

@@ -159,7 +159,7 @@ impl Core {
     fn fail(&self, tasks: Vec<Task<'_>>, error: Error) -> Failed {
         let indexes = tasks.iter().map(|task| task.index).collect();
         // From now, and not from the request's beginning: a time-out may have taken longer than the back-off.
-        let (since, backoff) = (self.now(), self.settings.compute.error_backoff);
+        let (since, backoff) = (self.now(), self.settings().compute.error_backoff);
         tasks.into_iter().filter_map(|task| task.lead).for_each(|lead| lead.fail(error.clone(), since, backoff));
         Failed { indexes, error }
     }

@@ -38,15 +38,15 @@ impl Core {
     }
 
     fn publish(&self, view: &FeatureView, block: &FeatureBlock, generation: Generation) -> Result<Kept, Error> {
-        if self.dir.free_bytes()? < self.settings.reserve() {
+        if self.dir.free_bytes()? < self.settings().reserve() {
             if let Some(left_out) = self.repeats.left_out("reserve") {
-                tracing::warn!(target: "larder::cache", reserve = self.settings.reserve(), left_out, "free disk is below the reserve: the block is not kept");
+                tracing::warn!(target: "larder::cache", reserve = self.settings().reserve(), left_out, "free disk is below the reserve: the block is not kept");
             }
             return Ok(Kept::DiskFull);
         }
         let meta = BlockMeta::of(block);
         let bytes =
-            block::encode(&block.batch, &meta.description(), self.settings.compression_level).map_err(|error| {
+            block::encode(&block.batch, &meta.description(), self.settings().compression_level).map_err(|error| {
                 Error::with_source(ErrorKind::Internal, format!("block {} cannot be encoded", block.id), error)
             })?;
         if !self.dir.publish(&block.id, &bytes, generation)? {

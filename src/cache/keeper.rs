@@ -81,7 +81,7 @@ fn run(core: &Weak<Core>, stop: &(Mutex<bool>, Condvar)) {
     }
     loop {
         let interval = match core.upgrade() {
-            Some(core) => Some(core.settings.manifest.fold_interval).filter(|interval| !interval.is_zero()),
+            Some(core) => Some(core.settings().manifest.fold_interval).filter(|interval| !interval.is_zero()),
             None => return,
         };
         let tick = interval.unwrap_or(LONGEST_TICK).min(LONGEST_TICK);
@@ -122,7 +122,7 @@ fn round(fold_interval: Duration) -> Duration {
 
 impl Duties {
     fn run(&mut self, core: &Core) {
-        let interval = core.settings.manifest.fold_interval;
+        let interval = core.settings().manifest.fold_interval;
         let round = round(interval);
         if core.restore_history() {
             core.flush_counts();
@@ -145,7 +145,7 @@ impl Duties {
         if due(&mut self.tidied, TIDY_EVERY) {
             core.tidy();
         }
-        if core.settings.disk.auto_clean && due(&mut self.cleaned, round) {
+        if core.settings().disk.auto_clean && due(&mut self.cleaned, round) {
             core.clean_if_needed();
         }
     }
@@ -275,7 +275,7 @@ impl Core {
         let journal = |records: &[Record]| {
             self.journal(records);
         };
-        match upkeep::clean_if_needed(&self.dir, &self.manifest, &self.settings, self.now(), journal) {
+        match upkeep::clean_if_needed(&self.dir, &self.manifest, &self.settings(), self.now(), journal) {
             Ok(report) => {
                 for (reason, blocks, bytes) in report.by_reason() {
                     self.count(&catalogue::EVICTED_BLOCKS, &[reason.as_str()], blocks);

@@ -166,6 +166,13 @@ impl Memory {
         Self { cache, used: Arc::default(), evictions }
     }
 
+    /// Keeps at most `bytes` from now on.
+    pub fn resize(&self, bytes: u64) {
+        if bytes != self.cache.capacity() {
+            self.cache.set_capacity(bytes);
+        }
+    }
+
     /// The block that begins at `start`, however old it is.
     pub fn get(&self, fingerprint: Fingerprint, entity: &EntityKey, start: Timestamp) -> Option<Arc<CachedBlock>> {
         self.cache.get(&BlockKey { fingerprint, entity, start })

@@ -106,7 +106,7 @@ impl Core {
         let range = TimeRange::new(asked.start(), asked.end().min(until)).map_err(|_| {
             Error::invalid(format!("the range {asked} lies in the future: it is {now} now, and features are computed from what has happened"))
         })?;
-        let (count, most) = (view.span().count(range), self.settings.compute.max_blocks);
+        let (count, most) = (view.span().count(range), self.settings().compute.max_blocks);
         if count > most.saturating_add(2) {
             return Err(Error::invalid(format!(
                 "the range {asked} has about {count} blocks of one {}, more than compute.max_blocks = {most}: ask for less, or raise it",
@@ -114,7 +114,7 @@ impl Core {
             )));
         }
         let (slots, deadline) =
-            (self.dir.slots(view.name(), entity), Instant::now() + self.settings.compute.wait_timeout);
+            (self.dir.slots(view.name(), entity), Instant::now() + self.settings().compute.wait_timeout);
         Ok(Wanted { view, entity, asked, range, now, slots, deadline, purpose })
     }
 

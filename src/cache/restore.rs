@@ -91,7 +91,7 @@ impl Core {
         let now = self.now();
         let ledgers: Vec<_> =
             self.views.ledgers().into_iter().filter(|(name, _)| view.is_none_or(|view| view == name)).collect();
-        let settings = &self.settings.slo;
+        let settings = &self.settings().slo;
         report(settings.objective, settings.window, |window| {
             let mut counts = Counts::default();
             ledgers.iter().for_each(|(_, ledger)| counts.merge(&ledger.sum(now, window)));

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 
 use super::answer::Answer;
@@ -111,7 +112,7 @@ impl FeatureStoreBuilder {
             memory: Memory::new(self.settings.memory_limit()),
             dir,
             read_threads: self.settings.read_threads(),
-            settings: self.settings,
+            settings: ArcSwap::from_pointee(self.settings),
             last_fold: LastFold::new(Timestamp::from_ns(self.clock.now_ns())),
             clock: self.clock,
             recorder,
@@ -275,6 +276,12 @@ impl FeatureStore {
         self.invalidate_scope(view.name(), None, None, "request")
     }
 
+    /// Makes copies in memory old, and forbids whatever is computed at this moment to be kept.
+    #[cfg(feature = "definitions")]
+    pub(crate) fn fence(&self, view: &ViewName) -> Result<()> {
+        self.0.core.dir.invalidate(view, None, || self.0.core.now(), |_, _| false).map(drop)
+    }
+
     /// Forgets the blocks of an entity, or of all, that overlap a range, or all of them, because of `cause`, which is
     /// one of the catalogue's.
     pub(crate) fn invalidate_scope(
@@ -350,9 +357,32 @@ impl FeatureStore {
         self.0.core.dir.root()
     }
 
-    /// The settings that it was opened with.
-    pub fn settings(&self) -> &Settings {
-        &self.0.core.settings
+    /// The settings in force.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.0.core.settings.load_full()
+    }
+
+    /// Takes other settings, from now on. Returns the keys of those that need a restart, which stay as they were.
+    ///
+    /// # Errors
+    /// `Invalid` for settings that are not allowed: then all stay as they were.
+    pub fn reconfigure(&self, settings: Settings) -> Result<Vec<&'static str>> {
+        let core = &self.0.core;
+        let result = settings.validate().map(|()| {
+            let mut settings = settings;
+            let fixed = settings.keep_fixed(&core.settings());
+            core.memory.resize(settings.memory_limit());
+            core.settings.store(Arc::new(settings));
+            fixed
+        });
+        core.configured(result.is_ok());
+        result
+    }
+
+    /// Tells the metrics whether the settings and definitions that were read last are in force.
+    #[cfg(feature = "watch")]
+    pub(crate) fn reloaded(&self, all_hold: bool) {
+        self.0.core.configured(all_hold);
     }
 
     /// Everything measured, in the text format that Prometheus scrapes; `None` where the store's recorder
@@ -362,7 +392,7 @@ impl FeatureStore {
     }
 
     /// The present, by the store's clock.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "server", feature = "definitions"))]
     pub(crate) fn now(&self) -> Timestamp {
         self.0.core.now()
     }
@@ -372,7 +402,7 @@ impl FeatureStore {
         &*self.0.core.recorder
     }
 
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "server", feature = "definitions"))]
     pub(crate) fn cache_dir(&self) -> &CacheDir {
         &self.0.core.dir
     }
@@ -447,12 +477,18 @@ impl Core {
 
     /// Tells the recorder what stays as it is from now on.
     fn announce(&self) {
-        let now = self.now().as_ns() as f64 / 1e9;
         self.recorder.set(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
-        self.recorder.set(&catalogue::CONFIG_RELOAD, &[], now);
-        self.recorder.set(&catalogue::CONFIG_RELOAD_OK, &[], 1.0);
+        self.configured(true);
         // So that it is there, at 0, before the first compute.
         self.recorder.add(&catalogue::COMPUTES_IN_FLIGHT, &[], 0.0);
+    }
+
+    /// Tells the recorder whether the last settings and definitions that were read are in force.
+    fn configured(&self, is_good: bool) {
+        if is_good {
+            self.recorder.set(&catalogue::CONFIG_RELOAD, &[], self.now().as_ns() as f64 / 1e9);
+        }
+        self.recorder.set(&catalogue::CONFIG_RELOAD_OK, &[], f64::from(u8::from(is_good)));
     }
 
     fn invalid(&self, view: &FeatureView, error: Error) -> Error {

@@ -100,8 +100,8 @@ pub fn run(options: &Options, session: &Session) -> Result<ApplyFacts, Failure> 
 /// That a sample of the views' values is as it should be.
 fn refuse(validations: &[Validation]) -> Result<()> {
     let of = |validation: &Validation| {
-        let sentences = validation.findings.iter().map(|found| validate::sentence(&validation.view, found));
-        sentences.collect::<Vec<_>>()
+        let findings = validation.findings.iter().map(|found| format!("view {}: {found}", validation.view));
+        findings.collect::<Vec<_>>()
     };
     let findings: Vec<String> = validations.iter().flat_map(of).collect();
     if findings.is_empty() {

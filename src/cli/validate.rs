@@ -1,7 +1,6 @@
 //! `larder validate`: whether definitions hold, and whether views keep what they declare.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -14,7 +13,7 @@ use super::progress::Watch;
 use super::quantity;
 use super::report::Report;
 use super::session::Session;
-use crate::compute::{Features, Objection, Reason, Validation};
+use crate::compute::{Features, Validation};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::ViewName;
 use crate::upkeep::Progress;
@@ -81,33 +80,6 @@ pub fn validate(features: &Features, views: &[ViewName], session: &Session) -> R
     Ok(found)
 }
 
-/// What is wrong with a view, as a sentence.
-pub fn sentence(view: &ViewName, found: &Objection) -> String {
-    let what = found.feature.as_ref().map_or_else(
-        || format!("view {view}: its rows differ: {} has {}", found.at, found.value),
-        |feature| format!("view {view}: feature {feature} is {} at {}", found.value, found.at),
-    );
-    let rough = |seconds: u64| quantity::rough(Duration::from_secs(seconds));
-    let (otherwise, entity) = (&found.otherwise, &found.entity);
-    match &found.reason {
-        Reason::Lookback { declared_seconds, needed_seconds } => {
-            let declared = match declared_seconds {
-                0 => "no lookback".to_owned(),
-                seconds => format!("a lookback of {}", rough(*seconds)),
-            };
-            let advice = match needed_seconds {
-                Some(seconds) => format!("declare a lookback of {} or a little more", rough(*seconds)),
-                None => "no lookback will do, because it depends on all of the past".to_owned(),
-            };
-            format!("{what} ({entity}) with {declared}, and {otherwise} with ten times the history: {advice}")
-        }
-        Reason::Future { after } => format!(
-            "{what} ({entity}), and {otherwise} if the rows after {after} are others: it sees the future, so let it read \
-             only rows up to its own"
-        ),
-    }
-}
-
 impl Report for ValidateFacts {
     fn write(&self, page: &mut Page) {
         for warning in &self.warnings {
@@ -115,7 +87,7 @@ impl Report for ValidateFacts {
         }
         for view in &self.views {
             for found in &view.findings {
-                page.line(&format!("{} {}", Tone::Bad.paint("wrong:"), sentence(&view.view, found)));
+                page.line(&format!("{} view {}: {found}", Tone::Bad.paint("wrong:"), view.view));
             }
         }
         page.gap();

@@ -26,6 +26,7 @@ pub(super) struct Inner {
     pub(super) store: FeatureStore,
     pub(super) definitions: Definitions,
     sandbox: Arc<Sandbox>,
+    pub(super) sources: BTreeMap<SourceName, Arc<Opening>>,
     /// A variable that is not set harms only the views that need it.
     pub(super) views: BTreeMap<ViewName, Result<Arc<Bound>>>,
 }
@@ -51,7 +52,14 @@ pub(super) struct Opening {
 }
 
 impl Opening {
-    fn reader(&self) -> Result<Arc<Reader>> {
+    /// A reader that knows the files as they are now. Where they cannot be opened, the one before stays.
+    pub(super) fn reopen(&self) -> Result<Arc<Reader>> {
+        let reader = Arc::new(Reader::open(&self.definition, &self.environment)?);
+        *self.reader.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&reader));
+        Ok(reader)
+    }
+
+    pub(super) fn reader(&self) -> Result<Arc<Reader>> {
         let mut opened = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reader) = &*opened {
             return Ok(Arc::clone(reader));
@@ -98,13 +106,13 @@ impl FeaturesBuilder {
             store: self.store,
             definitions: self.definitions,
             sandbox: Arc::new(Sandbox::open(self.limits)?),
+            sources: BTreeMap::new(),
             views: BTreeMap::new(),
         };
-        let mut sources = BTreeMap::new();
         let definitions = inner.definitions.clone();
         for name in definitions.views().keys() {
             // One that cannot be bound says why to whoever asks for it.
-            drop(inner.bind(name, &self.functions, &mut sources)?);
+            drop(inner.bind(name, &self.functions)?);
         }
         let features = Features(Arc::new(inner));
         features.finish_pushes();
@@ -114,12 +122,7 @@ impl FeaturesBuilder {
 
 impl Inner {
     /// Binds a view, and before it the one that it reads; there is no circle among them.
-    fn bind(
-        &mut self,
-        name: &ViewName,
-        functions: &Functions,
-        sources: &mut BTreeMap<SourceName, Arc<Opening>>,
-    ) -> Result<Result<Arc<Bound>>> {
+    fn bind(&mut self, name: &ViewName, functions: &Functions) -> Result<Result<Arc<Bound>>> {
         if let Some(bound) = self.views.get(name) {
             return Ok(bound.clone());
         }
@@ -127,8 +130,8 @@ impl Inner {
             return Err(Error::internal(format!("view {name} is read but not defined")));
         };
         let supply = match &definition.source {
-            ViewSource::View(read) => self.bind(read, functions, sources)?.map(Supply::View),
-            ViewSource::Source(source) => Ok(self.supply(source, sources)?),
+            ViewSource::View(read) => self.bind(read, functions)?.map(Supply::View),
+            ViewSource::Source(source) => Ok(self.supply(source)?),
         };
         let bound = match (supply, self.definitions.feature_view(name)) {
             (Ok(supply), Ok(view)) => {
@@ -141,15 +144,15 @@ impl Inner {
         Ok(bound)
     }
 
-    fn supply(&self, name: &SourceName, sources: &mut BTreeMap<SourceName, Arc<Opening>>) -> Result<Supply> {
+    fn supply(&mut self, name: &SourceName) -> Result<Supply> {
         let Some(definition) = self.definitions.sources().get(name) else {
             return Err(Error::internal(format!("source {name} is read but not defined")));
         };
         if matches!(definition.kind, SourceKind::Push) {
             return Ok(Supply::Pushed(Arc::new(Pushed::new(definition))));
         }
-        let source = sources.entry(name.clone()).or_insert_with(|| {
-            let environment = self.definitions.environment().clone();
+        let environment = self.definitions.environment().clone();
+        let source = self.sources.entry(name.clone()).or_insert_with(|| {
             Arc::new(Opening { definition: definition.clone(), environment, reader: Mutex::default() })
         });
         Ok(Supply::Source(Arc::clone(source)))
@@ -294,7 +297,7 @@ pub(super) struct Computing<'a> {
 }
 
 impl<'a> Computing<'a> {
-    fn new(store: &'a FeatureStore, bound: &'a Bound) -> Self {
+    pub(super) fn new(store: &'a FeatureStore, bound: &'a Bound) -> Self {
         Self { store, bound, read: Mutex::default() }
     }
 
@@ -307,7 +310,7 @@ impl<'a> Computing<'a> {
     }
 
     /// The rows of a range.
-    fn rows(&self, entity: &EntityKey, range: TimeRange) -> Result<Frame> {
+    pub(super) fn rows(&self, entity: &EntityKey, range: TimeRange) -> Result<Frame> {
         if let Some(known) = self.known(entity, range) {
             return Ok(known);
         }
@@ -328,7 +331,7 @@ impl<'a> Computing<'a> {
     }
 
     /// A digest of the rows that a block's features are computed from.
-    fn digest(&self, gap: &Gap) -> Result<String> {
+    pub(super) fn digest(&self, gap: &Gap) -> Result<String> {
         let range = TimeRange::new(gap.source_start(), gap.range().end())?;
         let rows = match self.known(gap.entity(), range) {
             Some(rows) => rows,

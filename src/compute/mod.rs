@@ -7,11 +7,13 @@
 //! | `rows` | the rows that it is computed from |
 //! | `push` | rows that are pushed, and what has to follow |
 //! | `function` | functions in Rust that definitions name |
+//! | `changes` | what became of rows since blocks were computed from them |
 //! | `validate` | whether views keep what they declare |
 //! | `service` | the features of a service at given times |
 //! | `asof` | which row counts at a time |
 
 mod asof;
+mod changes;
 mod features;
 mod function;
 mod push;
@@ -23,6 +25,7 @@ mod tests;
 mod validate;
 
 pub use asof::{Match, as_of};
+pub use changes::{Changed, Changes};
 pub use features::{Features, FeaturesBuilder};
 pub use function::FunctionRows;
 pub use push::Push;

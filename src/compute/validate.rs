@@ -1,6 +1,7 @@
 //! Whether views keep what they declare: that their lookback is all the history that they need, and that no value
 //! depends on what came after it.
 
+use std::fmt;
 use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
@@ -14,6 +15,7 @@ use super::features::{Bound, Features};
 use super::rows::{Frame, broken};
 use crate::definition::{EntityDefinition, ViewDefinition};
 use crate::error::{Error, Result};
+use crate::inspect::quantity;
 use crate::model::{EntityKey, FeatureName, KeyType, KeyValue, TimeRange, Timestamp, ViewName};
 
 /// How much more history than is declared a view is computed with, to see whether that changes anything.
@@ -72,6 +74,35 @@ pub enum Reason {
         /// Rows after this time were others, or were not there.
         after: Timestamp,
     },
+}
+
+impl fmt::Display for Objection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { entity, at, value, otherwise, .. } = self;
+        let rough = |seconds: u64| quantity::rough(Duration::from_secs(seconds));
+        match &self.feature {
+            Some(feature) => write!(f, "feature {feature} is {value} at {at} ({entity})")?,
+            None => write!(f, "there is {value} at {at} ({entity})")?,
+        }
+        match &self.reason {
+            Reason::Lookback { declared_seconds, needed_seconds } => {
+                match declared_seconds {
+                    0 => write!(f, " without lookback")?,
+                    seconds => write!(f, " with a lookback of {}", rough(*seconds))?,
+                }
+                write!(f, ", and {otherwise} with ten times the history: ")?;
+                match needed_seconds {
+                    Some(seconds) => write!(f, "declare a lookback of {} or a little more", rough(*seconds)),
+                    None => write!(f, "no lookback will do, because it depends on all of the past"),
+                }
+            }
+            Reason::Future { after } => write!(
+                f,
+                ", and {otherwise} if the rows after {after} are others: it sees the future, so let it read only rows up \
+                 to its own"
+            ),
+        }
+    }
 }
 
 /// Features at their event times.

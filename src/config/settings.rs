@@ -202,6 +202,22 @@ pub(super) const ALLOWED: [(&str, &str); 19] = [
 ];
 
 impl Settings {
+    /// Takes over from the settings in force what cannot change while a store is open, and returns the keys of those
+    /// that would have.
+    pub(crate) fn keep_fixed(&mut self, now: &Self) -> Vec<&'static str> {
+        fn keep<T: Clone + PartialEq>(key: &'static str, new: &mut T, now: &T, kept: &mut Vec<&'static str>) {
+            if new != now {
+                *new = now.clone();
+                kept.push(key);
+            }
+        }
+        let mut kept = Vec::new();
+        keep("durability", &mut self.durability, &now.durability, &mut kept);
+        keep("threads", &mut self.threads, &now.threads, &mut kept);
+        keep("metrics.scrape_interval", &mut self.metrics.scrape_interval, &now.metrics.scrape_interval, &mut kept);
+        kept
+    }
+
     /// Checks every value.
     ///
     /// # Errors

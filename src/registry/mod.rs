@@ -65,6 +65,11 @@ impl Registry {
         Self { directory: cache_dir.join(DIRECTORY) }
     }
 
+    /// Where its files are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The numbers of its versions, in order.
     ///
     /// # Errors

@@ -179,8 +179,8 @@ async fn page(State(app): State<App>, OriginalUri(uri): OriginalUri) -> Response
     let read = |store: &FeatureStore| {
         store.flush();
         let (dir, settings, now) = (store.cache_dir(), store.settings(), store.now());
-        StatusFacts::gather(dir, store.manifest(), settings, now)
-            .map_err(|error| (answer::status(&error), SilentFacts::gather(error, dir, settings, now)))
+        StatusFacts::gather(dir, store.manifest(), &settings, now)
+            .map_err(|error| (answer::status(&error), SilentFacts::gather(error, dir, &settings, now)))
     };
     match app.work(&app.reads, read).await {
         Ok(Ok(facts)) => answer::html(StatusCode::OK, render(&facts, uri.path())),

@@ -18,6 +18,8 @@ pub struct SourceFile {
     pub size: u64,
     /// When it was written last, in nanoseconds since the epoch.
     pub modified_ns: i128,
+    /// When it or what is known of it was changed last, which nobody can set back.
+    pub changed_ns: i128,
     /// The number of its device.
     pub device: u64,
     /// Its number on the device: a file that was put in its place has another.
@@ -35,6 +37,7 @@ impl SourceFile {
             path: path.to_owned(),
             size: metadata.size(),
             modified_ns: i128::from(metadata.mtime()) * 1_000_000_000 + i128::from(metadata.mtime_nsec()),
+            changed_ns: i128::from(metadata.ctime()) * 1_000_000_000 + i128::from(metadata.ctime_nsec()),
             device: metadata.dev(),
             inode: metadata.ino(),
         }

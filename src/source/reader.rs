@@ -14,7 +14,7 @@ use super::engine::Lease;
 use super::file::SourceFile;
 use super::gather::Gathered;
 use super::moment::Clockface;
-use super::partition::Days;
+use super::partition::{self, Days};
 use super::rows::Rows;
 use super::scan::{Keys, Scan, bar, damaged};
 use super::settle::Settle;
@@ -146,11 +146,7 @@ impl Reader {
             }
             Layout::Long { .. } => wanted.len(),
         };
-        // What fills the first nulls lies before the range.
-        let from = match self.definition.fill {
-            Some(Fill::Last { within }) => range.start().saturating_sub(within),
-            None => range.start(),
-        };
+        let from = self.filled_from(range);
         let between = (from.as_ns(), range.end().as_ns());
         self.steadily(|attempt| {
             let mut gathered = vec![];
@@ -241,6 +237,32 @@ impl Reader {
             }
         }
         Ok(files)
+    }
+
+    /// Whether a file may hold rows of the entity with event times in the range, by the names of its directories.
+    pub fn may_hold(&self, file: &Path, entity: &EntityKey, range: TimeRange) -> bool {
+        let Ok(keys) = self.keys(entity) else { return true };
+        let is_others = |(column, value): (String, Option<String>)| {
+            keys.iter().any(|(key, wanted)| *key == column && Some(wanted.to_string()) != value)
+        };
+        let bar = bar(&self.definition);
+        let from = self.filled_from(range).as_ns().saturating_sub(bar);
+        let to = range.end().as_ns().saturating_sub(bar);
+        let other_days = self.paths.days_of(file).is_some_and(|days| !days.may_hold(Days::of(from, to)));
+        !other_days && !partition::columns(file).into_iter().any(is_others)
+    }
+
+    /// Where what fills the first nulls of a range may lie.
+    fn filled_from(&self, range: TimeRange) -> Timestamp {
+        match self.definition.fill {
+            Some(Fill::Last { within }) => range.start().saturating_sub(within),
+            None => range.start(),
+        }
+    }
+
+    /// The directories that hold its files or those on the way to them, each with whether all below it does.
+    pub fn roots(&self) -> Vec<(PathBuf, bool)> {
+        self.paths.roots()
     }
 
     fn scan<'a>(&'a self, lease: &'a Lease) -> Scan<'a> {

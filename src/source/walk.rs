@@ -67,6 +67,42 @@ impl Paths {
         Ok(first)
     }
 
+    /// The days of a file's rows, as far as its directories say so. A name that is written out in a pattern says
+    /// nothing of days; where one stands behind a wildcard, nothing is told.
+    pub(super) fn days_of(&self, path: &Path) -> Option<Days> {
+        let mut literal = 0;
+        for pattern in &self.patterns {
+            let leading = pattern.iter().take_while(|segment| matches!(segment, Segment::Literal(_))).count();
+            let mut behind = pattern.iter().skip(leading);
+            if behind.any(|segment| matches!(segment, Segment::Literal(name) if pair(name).is_some())) {
+                return None;
+            }
+            literal = literal.max(leading);
+        }
+        let names = path.parent()?.components().skip(1 + literal).filter_map(|name| name.as_os_str().to_str());
+        let pairs = names.filter_map(pair);
+        pairs
+            .fold(Calendar::default(), |calendar, (key, value)| match value {
+                Some(value) => calendar.with(key, &value, &self.event_time),
+                None => calendar,
+            })
+            .days()
+    }
+
+    /// The directories that hold the files or those on the way to them, each with whether all below it does.
+    pub(super) fn roots(&self) -> Vec<(PathBuf, bool)> {
+        let root = |pattern: &Vec<Segment>| {
+            let literal = pattern.iter().map_while(|segment| match segment {
+                Segment::Literal(name) => Some(name.as_str()),
+                _ => None,
+            });
+            let names: Vec<_> = literal.take(pattern.len().saturating_sub(1)).collect();
+            let is_deep = names.len() + 1 < pattern.len();
+            (Path::new("/").join(names.iter().collect::<PathBuf>()), is_deep)
+        };
+        self.patterns.iter().map(root).collect()
+    }
+
     fn visit(&self, wanted: &Wanted, found: &mut dyn FnMut(Candidate) -> ControlFlow<()>) -> Result<usize> {
         let mut walk = Walk { wanted, event_time: &self.event_time, found, listed: 0 };
         for pattern in &self.patterns {

@@ -21,6 +21,8 @@ use super::locks::{Locks, Purpose, RebuildGuard, StripeGuard};
 use super::staging::{Staging, sweep};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
+#[cfg(feature = "definitions")]
+use {super::layout::version_path, crate::model::Fingerprint};
 
 /// An opened cache directory. Only its owner may read it; any number of processes may share it.
 pub struct CacheDir {
@@ -289,6 +291,19 @@ impl CacheDir {
     pub fn files(&self, mut visit: impl FnMut(FoundFile)) -> Result<()> {
         let blocks = self.root.join(BLOCKS);
         files::list(&self.root, &blocks, &mut visit).map_err(|error| unavailable("list", &blocks, error))
+    }
+
+    /// The paths of the blocks of one version of a view, in no order, with what they say.
+    ///
+    /// # Errors
+    /// `Unavailable` where a directory cannot be read.
+    #[cfg(feature = "definitions")]
+    pub(crate) fn blocks_of(&self, view: &ViewName, fingerprint: Fingerprint) -> Result<Vec<(PathBuf, PathIdentity)>> {
+        let directory = self.root.join(version_path(view, fingerprint));
+        let mut found = Vec::new();
+        let mut visit = |file: FoundFile| found.extend(identity_of(&file.path).map(|identity| (file.path, identity)));
+        files::list(&self.root, &directory, &mut visit).map_err(|error| unavailable("list", &directory, error))?;
+        Ok(found)
     }
 
     /// Writes and removes a small file, to know whether blocks could be published.

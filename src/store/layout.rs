@@ -21,8 +21,7 @@ const DAY: &str = "%Y%m%d";
 /// The path of a block below the cache directory, a pure function of its identity:
 /// `blocks/view=<name>/fp=<fingerprint>/<key>=<value>[/…]/<start>.parquet`.
 pub fn block_path(id: &BlockId) -> PathBuf {
-    let mut path = view_path(&id.view);
-    path.push(format!("fp={}", id.fingerprint));
+    let mut path = version_path(&id.view, id.fingerprint);
     path.extend(entity_directories(&id.entity));
     path.push(format!("{}.{EXTENSION}", id.range.start().to_utc().format(START)));
     path
@@ -57,6 +56,11 @@ pub(super) fn pushed_identity(path: &Path) -> Option<(Vec<(String, String)>, Tim
     let day = file.strip_suffix(EXTENSION)?.strip_suffix('.')?;
     let day = NaiveDate::parse_from_str(day, DAY).ok()?.and_time(NaiveTime::MIN).and_utc().timestamp_nanos_opt()?;
     Some((keys_of(keys.iter().copied())?, Timestamp::from_ns(day)))
+}
+
+/// The directory of one version of a view.
+pub(super) fn version_path(view: &ViewName, fingerprint: Fingerprint) -> PathBuf {
+    view_path(view).join(format!("fp={fingerprint}"))
 }
 
 /// What a path says of the block it holds. Key values are text here: their types stand in the file.

@@ -141,7 +141,7 @@ fn a_view_that_needs_more_history_than_it_declares_is_not_applied() {
     let message = refused["error"]["message"].as_str().unwrap();
     assert!(
         message.contains(
-            "view momentum: feature change_1h is null at 2024-03-07T00:00:00Z (symbol=EUR/USD) with no lookback, \
+            "view momentum: feature change_1h is null at 2024-03-07T00:00:00Z (symbol=EUR/USD) without lookback, \
                           and 1.0 with ten times the history: declare a lookback of 1h"
         ),
         "{message}"

@@ -127,7 +127,7 @@ fn churn(cache: &Path) {
     let store = open(cache, Duration::from_millis(1));
     let dir = CacheDir::open(cache, Publish::Fast, "churn").unwrap();
     let journal = larder::manifest::Journal::create(cache).unwrap();
-    let mut settings = store.settings().clone();
+    let mut settings = (*store.settings()).clone();
     settings.max_cache_size_gb = 100_000.0 / 1e9;
     for round in 0u64.. {
         let entity = symbol(&format!("S{}", round % 7));
