@@ -40,7 +40,7 @@
 //! | `definition` | features defined in files (feature `definitions`) |
 //! | `sql` | their SQL, run over rows in memory (feature `definitions`) |
 //! | `indicator` | indicators over the rows of one entity (feature `definitions`) |
-//! | `source` | rows of one entity from files (feature `definitions`) |
+//! | `source` | rows of one entity from files (feature `definitions`) or PostgreSQL (feature `postgres`) |
 //! | [`metrics`] | the catalogue, and the seam through which measurements leave |
 //! | [`slo`] | counting requests, windows, error budget, burn rates |
 //! | [`block`] | one batch as one sealed Parquet file |
@@ -63,6 +63,7 @@
 //! | `prometheus` (default) | `metrics::PrometheusRecorder` |
 //! | `server` (default) | `server`: axum routes, and `larder serve` |
 //! | `definitions` | `definition`, `sql`, `indicator` and `source`, with jiff and its time zones, and the official Rust port of TA-Lib |
+//! | `postgres` | sources in PostgreSQL, on top of `definitions`, with tokio-postgres and rustls |
 //! | `technical` | `technical`, on top of `definitions` |
 //! | `async` | `AsyncFeatureStore`, on tokio |
 //!

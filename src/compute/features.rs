@@ -306,8 +306,11 @@ impl Bound {
                 let schema = reader.schema();
                 let all = || schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
                 let columns = self.recipe.columns().map(|columns| columns.into_iter().collect());
-                // Times are always read; asked for by name they are not among the columns.
                 let mut columns: Vec<&str> = columns.unwrap_or_else(all);
+                if let Some(objection) = columns.iter().find_map(|column| reader.objection(column)) {
+                    return Err(objection);
+                }
+                // Times are always read; asked for by name they are not among the columns.
                 columns.retain(|column| schema.index_of(column).is_ok());
                 let rows = reader.read(entity, range, &columns)?;
                 Ok(Frame::new(rows.times().to_vec().into(), rows.batch().clone()))

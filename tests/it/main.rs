@@ -54,6 +54,8 @@ mod month;
 mod page;
 #[cfg(all(feature = "cli", feature = "server"))]
 mod panels;
+#[cfg(all(feature = "cli", feature = "postgres"))]
+mod postgres;
 mod processes;
 mod readers;
 mod requests;
