@@ -51,7 +51,7 @@ pub struct Reader {
 enum Origin {
     Files(Files),
     #[cfg(feature = "postgres")]
-    Postgres(Database),
+    Postgres(Box<Database>),
 }
 
 struct Files {
@@ -92,7 +92,7 @@ impl Reader {
             SourceKind::Postgres(postgres) => {
                 let database = Database::open(definition, postgres, environment)?;
                 let sample = database.sample()?;
-                (Origin::Postgres(database), sample)
+                (Origin::Postgres(Box::new(database)), sample)
             }
             #[cfg(not(feature = "postgres"))]
             SourceKind::Postgres(_) => {

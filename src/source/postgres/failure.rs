@@ -51,7 +51,7 @@ impl Database {
 
 /// An error with its causes, which it does not print itself.
 fn chain(error: &tokio_postgres::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let causes = std::iter::successors(error.source(), |cause| (**cause).source());
     std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
 }
 
