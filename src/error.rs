@@ -22,7 +22,7 @@ pub enum ErrorKind {
     Corrupt,
     /// Somebody else holds what is needed. Retry after a moment.
     Busy,
-    /// The disk, a directory or the manifest cannot be used now. Mend the cause, then retry.
+    /// The disk, a directory, the manifest or a database cannot be used now. Mend the cause, then retry.
     Unavailable,
     /// Larder broke one of its own rules. Report it.
     Internal,

@@ -44,7 +44,7 @@
 //! | [`slo`] | counting requests, windows, error budget, burn rates |
 //! | [`block`] | one batch as one sealed Parquet file |
 //! | [`store`] | block files, locks and generations of a cache directory |
-//! | `source` | rows of one entity, from files and pushes (feature `definitions`) |
+//! | `source` | rows of one entity, from files and pushes (feature `definitions`) or PostgreSQL (feature `postgres`) |
 //! | [`manifest`] | journals, and the DuckDB index they are folded into |
 //! | [`upkeep`] | clean, invalidate, verify, repair |
 //! | [`inspect`] | what is cached and how it is doing, for people |
@@ -65,6 +65,7 @@
 //! | `server` (default) | `server`: axum routes, and `larder serve` |
 //! | `definitions` | `definition`, `sql`, `indicator` and `source`, with jiff and its time zones, and the official Rust port of TA-Lib |
 //! | `watch` | `watch`, on top of `definitions`, with notify |
+//! | `postgres` | sources in PostgreSQL, on top of `definitions`, with tokio-postgres and rustls |
 //! | `technical` | `technical`, on top of `definitions` |
 //! | `async` | `AsyncFeatureStore`, on tokio |
 //!

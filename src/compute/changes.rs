@@ -5,11 +5,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::features::{Bound, Computing, Features, Supply};
 use crate::block::{self, BlockMeta};
 use crate::cache::Gap;
-use crate::definition::{EntityDefinition, ViewSource};
+use crate::definition::{EntityDefinition, SourceKind, ViewSource};
 use crate::error::{Error, Result};
 use crate::model::{EntityKey, KeyType, KeyValue, SourceName, TimeRange, Timestamp, ViewName};
 use crate::source::{Reader, SourceFile};
@@ -44,9 +45,11 @@ struct Candidate {
 }
 
 impl Features {
-    /// The sources whose rows lie in files, those of them that can be opened.
-    pub fn file_sources(&self) -> impl Iterator<Item = (&SourceName, Result<std::sync::Arc<Reader>>)> {
-        self.0.sources.iter().map(|(name, source)| (name, source.reader()))
+    /// The sources whose rows lie in files, each opened if it can be.
+    pub fn file_sources(&self) -> impl Iterator<Item = (&SourceName, Result<Arc<Reader>>)> {
+        let in_files = |kind: &SourceKind| matches!(kind, SourceKind::Parquet { .. } | SourceKind::Csv { .. });
+        let sources = self.0.sources.iter().filter(move |(_, source)| in_files(&source.definition.kind));
+        sources.map(|(name, source)| (name, source.reader()))
     }
 
     /// The files of a source as they are now.

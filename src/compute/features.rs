@@ -46,7 +46,7 @@ pub(super) enum Supply {
 
 /// A source that is opened when it is needed first, so that one that is away harms only those who need it.
 pub(super) struct Opening {
-    definition: SourceDefinition,
+    pub(super) definition: SourceDefinition,
     environment: Environment,
     reader: Mutex<Option<Arc<Reader>>>,
 }
@@ -365,7 +365,12 @@ impl Bound {
         match &self.supply {
             Supply::Source(source) => {
                 let reader = source.reader()?;
-                Ok(frame(&reader.read(entity, range, &self.columns(&reader.schema()))?))
+                let schema = reader.schema();
+                let asked = self.recipe.columns();
+                if let Some(objection) = asked.iter().flatten().find_map(|column| reader.objection(column)) {
+                    return Err(objection);
+                }
+                Ok(frame(&reader.read(entity, range, &self.columns(&schema))?))
             }
             Supply::Pushed(pushed) => {
                 Ok(frame(&pushed.read(store.cache_dir(), entity, range, &self.columns(&pushed.schema()))?))
@@ -381,7 +386,7 @@ impl Bound {
     /// Those columns of the rows that are read, in the order of their names.
     fn columns<'a>(&'a self, schema: &'a Schema) -> Vec<&'a str> {
         let all = || schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
-        let mut columns = self.recipe.columns().map_or_else(all, |columns| columns.into_iter().collect());
+        let mut columns: Vec<&str> = self.recipe.columns().map_or_else(all, |columns| columns.into_iter().collect());
         // Times are always read; asked for by name they are not among the columns.
         columns.retain(|column| schema.index_of(column).is_ok());
         columns

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serializer;
 use serde_json::{Value, json};
 
-use super::source::{SourceDefinition, SourceKind};
+use super::source::{Postgres, SourceDefinition, SourceKind};
 use super::template::{Environment, PathPattern};
 use super::view::ViewDefinition;
 use crate::error::{Error, Result};
@@ -61,7 +61,9 @@ fn kind(kind: &SourceKind, environment: &Environment) -> Result<Value> {
     Ok(match kind {
         SourceKind::Parquet { paths } => json!({ "parquet": expanded(paths, environment)? }),
         SourceKind::Csv { paths, format } => json!({ "csv": [expanded(paths, environment)?, text(format)?] }),
-        SourceKind::Postgres { url, rows } => json!({ "postgres": [url.database(environment)?, text(rows)?] }),
+        SourceKind::Postgres(Postgres { url, rows, .. }) => {
+            json!({ "postgres": [url.database(environment)?, text(rows)?] })
+        }
         SourceKind::Push => json!("push"),
     })
 }

@@ -35,8 +35,8 @@ pub use place::{Finding, Place};
 pub use read::ReadError;
 pub use service::{FeatureReference, OnDemandDefinition, ServiceDefinition, ServiceFeature};
 pub use source::{
-    CsvFormat, EpochUnit, Fill, Label, Layout, OnDuplicate, OnNullTime, OnViolation, PostgresRows, SourceDefinition,
-    SourceKeys, SourceKind, Validity,
+    CsvFormat, EpochUnit, Fill, Label, Layout, OnDuplicate, OnNullTime, OnViolation, Postgres, PostgresRows,
+    SourceDefinition, SourceKeys, SourceKind, Validity,
 };
 pub use template::{Environment, PathPattern, Template};
 pub use value_type::ValueType;

@@ -44,7 +44,7 @@ pub struct SourceDefinition {
     /// The types that columns, by their names here, are cast to strictly. For a push: all of its columns.
     pub types: BTreeMap<String, ValueType>,
     /// Which of several rows of one entity and event time counts, after the newest created time has won. Default:
-    /// the last.
+    /// the last; of a database, whose rows have no order, always an error.
     pub on_duplicate: OnDuplicate,
     /// What a row without an event time is. Default: an error.
     pub on_null_time: OnNullTime,
@@ -85,12 +85,7 @@ pub enum SourceKind {
         format: CsvFormat,
     },
     /// A PostgreSQL database.
-    Postgres {
-        /// Which.
-        url: PostgresUrl,
-        /// What is read from it.
-        rows: PostgresRows,
-    },
+    Postgres(Postgres),
     /// Rows that a program pushes.
     Push,
 }
@@ -101,7 +96,7 @@ impl SourceKind {
         match self {
             Self::Parquet { .. } => "parquet",
             Self::Csv { .. } => "csv",
-            Self::Postgres { .. } => "postgres",
+            Self::Postgres(_) => "postgres",
             Self::Push => "push",
         }
     }
@@ -124,6 +119,19 @@ impl Default for CsvFormat {
     fn default() -> Self {
         Self { delimiter: ',', header: true, null: String::new(), decimal: '.' }
     }
+}
+
+/// A PostgreSQL database, and how it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Postgres {
+    /// Which.
+    pub url: PostgresUrl,
+    /// What is read from it.
+    pub rows: PostgresRows,
+    /// How long it may take to let in. Default: 5 s.
+    pub connect_timeout: Duration,
+    /// How long it may take to answer one question. Default: 30 s.
+    pub statement_timeout: Duration,
 }
 
 /// What is read from a PostgreSQL database.

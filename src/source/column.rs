@@ -1,9 +1,7 @@
 //! The columns of a source.
 
-use std::path::PathBuf;
-
 use super::cast::possible;
-use super::found::Found;
+use super::found::{Found, widens};
 use crate::definition::{Layout, SourceDefinition, ValueType};
 use crate::error::{Error, Result};
 
@@ -19,10 +17,21 @@ pub(super) struct Column {
     pub(super) declared: bool,
 }
 
-/// The file that says what types there are, and the types that it has.
+impl Column {
+    /// Whether values of a type are this column's. `untyped` ones are text only because nothing there has types.
+    pub(super) fn takes(&self, found: &Found, untyped: bool) -> bool {
+        match (self.declared || untyped, found.value_type()) {
+            (true, _) => possible(found, self.value_type),
+            (false, own) => own.is_some_and(|own| widens(own, self.value_type)),
+        }
+    }
+}
+
+/// The file or table that says what types there are, and the types that it has.
 #[derive(Debug, Clone)]
 pub(super) struct Sample {
-    pub(super) path: PathBuf,
+    /// What messages call it.
+    pub(super) place: String,
     pub(super) columns: Vec<(String, Found)>,
 }
 
@@ -38,24 +47,24 @@ impl Sample {
     pub(super) fn required(&self, what: &str, column: &str) -> Result<&Found> {
         self.found(column).ok_or_else(|| {
             let names: Vec<_> = self.columns.iter().map(|(name, _)| name.as_str()).collect();
-            let path = self.path.display();
-            Error::invalid(format!("{what} {column} is not in {path}: its columns are {}", names.join(", ")))
+            let (place, names) = (&self.place, names.join(", "));
+            Error::invalid(format!("{what} {column} is not in {place}: its columns are {names}"))
         })
     }
 }
 
-/// The columns that can be asked for of a source whose files are like this one.
+/// The columns that can be asked for of a source that is like this sample.
 ///
 /// # Errors
-/// `Invalid` where a column is not in the file, or does not have the type that the definition says of it.
+/// `Invalid` where a column is not in it, or does not have the type that the definition says of it.
 pub(super) fn columns(source: &SourceDefinition, sample: &Sample) -> Result<Vec<Column>> {
     let of = |name: &str, data: &str, found: &Found| {
         let declared = source.types.get(name).copied();
         if let Some(value_type) = declared
             && !possible(found, value_type)
         {
-            let path = sample.path.display();
-            return Err(Error::invalid(format!("column {name} is {found} in {path}, which gives no {value_type}")));
+            let place = &sample.place;
+            return Err(Error::invalid(format!("column {name} is {found} in {place}, which gives no {value_type}")));
         }
         let column = declared.or(found.value_type()).map(|value_type| Column {
             name: name.to_owned(),
@@ -71,20 +80,29 @@ pub(super) fn columns(source: &SourceDefinition, sample: &Sample) -> Result<Vec<
             _ => Ok(column),
         }
     };
-    let read = match (&source.layout, &source.columns) {
-        (Layout::Long { value, .. }, named) => {
-            let found = sample.required("the value column", value)?;
-            named.iter().flatten().map(|(name, series)| of(name, series, found)).collect::<Result<Vec<_>>>()?
-        }
-        (Layout::Wide, Some(named)) => named
-            .iter()
-            .map(|(name, data)| of(name, data, sample.required("column", data)?))
-            .collect::<Result<Vec<_>>>()?,
-        (Layout::Wide, None) => {
-            sample.columns.iter().map(|(name, found)| of(name, name, found)).collect::<Result<Vec<_>>>()?
-        }
+    let named = |name: &str, data: &str, found: &Found| {
+        of(name, data, found)?.ok_or_else(|| Error::invalid(without_type(name, found, &sample.place)))
     };
-    Ok(read.into_iter().flatten().collect())
+    match (&source.layout, &source.columns) {
+        (Layout::Long { value, .. }, read) => {
+            let found = sample.required("the value column", value)?;
+            read.iter().flatten().map(|(name, series)| named(name, series, found)).collect()
+        }
+        (Layout::Wide, Some(read)) => {
+            read.iter().map(|(name, data)| named(name, data, sample.required("column", data)?)).collect()
+        }
+        (Layout::Wide, None) => {
+            sample.columns.iter().filter_map(|(name, found)| of(name, name, found).transpose()).collect()
+        }
+    }
+}
+
+/// That a column holds what features are not computed from.
+pub(super) fn without_type(name: &str, found: &Found, place: &str) -> String {
+    format!(
+        "column {name} is {found} in {place}, of which no feature is made: write a number, text, boolean, date or time \
+         instead; of a database, by a query that casts it"
+    )
 }
 
 fn is_number(value_type: ValueType) -> bool {

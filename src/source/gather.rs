@@ -1,6 +1,4 @@
-//! Rows as they are found, file by file.
-
-use std::path::{Path, PathBuf};
+//! Rows as they are found, file by file or from one table.
 
 use arrow::array::{ArrayRef, new_empty_array};
 use arrow::compute::concat;
@@ -16,20 +14,20 @@ pub(super) struct Gathered {
     pub(super) created: Vec<Option<i64>>,
     /// Per column its pieces.
     pieces: Vec<Vec<ArrayRef>>,
-    /// The files, each with the number of rows up to its end.
-    files: Vec<(PathBuf, usize)>,
+    /// The files or the table, each with the number of rows up to its end.
+    places: Vec<(String, usize)>,
 }
 
 impl Gathered {
     /// None yet, of so many columns.
     pub(super) fn new(columns: usize) -> Self {
-        Self { times: Vec::new(), created: Vec::new(), pieces: vec![Vec::new(); columns], files: Vec::new() }
+        Self { times: Vec::new(), created: Vec::new(), pieces: vec![Vec::new(); columns], places: Vec::new() }
     }
 
-    /// Adds rows of a file.
+    /// Adds rows of a file or table.
     pub(super) fn add(
         &mut self,
-        path: &Path,
+        place: &str,
         times: impl IntoIterator<Item = i64>,
         created: impl IntoIterator<Item = Option<i64>>,
         columns: impl IntoIterator<Item = ArrayRef>,
@@ -39,9 +37,9 @@ impl Gathered {
         for (pieces, piece) in self.pieces.iter_mut().zip(columns) {
             pieces.push(piece);
         }
-        match self.files.last_mut() {
-            Some((last, end)) if last == path => *end = self.times.len(),
-            _ => self.files.push((path.to_owned(), self.times.len())),
+        match self.places.last_mut() {
+            Some((last, end)) if last == place => *end = self.times.len(),
+            _ => self.places.push((place.to_owned(), self.times.len())),
         }
     }
 
@@ -55,10 +53,10 @@ impl Gathered {
         self.created.get(row as usize).copied().flatten()
     }
 
-    /// The file that a row came from.
-    pub(super) fn file(&self, row: u32) -> &Path {
-        let at = self.files.partition_point(|(_, end)| *end <= row as usize);
-        self.files.get(at).map_or(Path::new(""), |(path, _)| path)
+    /// What the row came from.
+    pub(super) fn place(&self, row: u32) -> &str {
+        let at = self.places.partition_point(|(_, end)| *end <= row as usize);
+        self.places.get(at).map_or("", |(place, _)| place)
     }
 
     /// The whole of one column.

@@ -1,4 +1,4 @@
-//! Rows of one entity from the files of a source.
+//! Rows of one entity from the files or the database of a source.
 //!
 //! Reading asks an in-memory DuckDB of its own, file by file, for the rows of one entity and range; what a definition
 //! says of times, types, duplicates and impossible values is done here.
@@ -13,8 +13,10 @@
 //! | `scan` | the rows of one file |
 //! | `engine`, `literal` | DuckDB, and values in its SQL |
 //! | `moment`, `cast` | what times mean; casts that change no value |
+//! | `postgres` | the same from a PostgreSQL database (feature `postgres`) |
 //! | `column` | the columns that can be asked for |
 //! | `pushed` | rows that programs push |
+//! | `intake` | what is taken of rows as they come |
 //! | `gather`, `settle`, `policy` | rows put together; which count, which values are possible, what a null becomes |
 
 mod attempt;
@@ -24,11 +26,14 @@ mod engine;
 mod file;
 mod found;
 mod gather;
+mod intake;
 mod literal;
 mod moment;
 mod partition;
 mod pattern;
 mod policy;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod pushed;
 mod reader;
 mod rows;

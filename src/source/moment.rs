@@ -146,38 +146,39 @@ impl Clockface {
     }
 
     /// The SQL that is true of the values of `column` from one instant up to another, and of no others; `None` where
-    /// only reading the values tells. The extremes of time are no bounds.
+    /// only reading the values tells.
     pub(super) fn between(&self, column: &str, found: &Found, from: i64, to: i64) -> Option<String> {
-        let from = (from > i64::MIN + 2 * NS_PER_DAY).then_some(from);
-        let to = (to < i64::MAX - 2 * NS_PER_DAY).then_some(to);
-        let mut bounds = Vec::new();
-        for (instant, comparison) in [(from, ">="), (to, "<")] {
-            if let Some(instant) = instant {
-                bounds.push(format!("{column} {comparison} {}", self.bound(found, instant)?));
-            }
-        }
-        Some(if bounds.is_empty() { "true".to_owned() } else { bounds.join(" AND ") })
+        let bounds = self.bounds(found, from, to)?;
+        let condition = |(comparison, value)| format!("{column} {comparison} {}", literal(found, value));
+        let conditions: Vec<_> = bounds.into_iter().map(condition).collect();
+        Some(if conditions.is_empty() { "true".to_owned() } else { conditions.join(" AND ") })
+    }
+
+    /// The comparisons that are true of the values from one instant up to another, and of no others; `None` where only
+    /// reading the values tells. The extremes of time are no bounds.
+    ///
+    /// A bound is in nanoseconds since 1970, by the clock on the wall for a time without a zone; of a date it is the
+    /// number of its day, and a whole number is itself.
+    pub(super) fn bounds(&self, found: &Found, from: i64, to: i64) -> Option<Vec<(&'static str, i64)>> {
+        let from = (from > i64::MIN + 2 * NS_PER_DAY).then_some((">=", from));
+        let to = (to < i64::MAX - 2 * NS_PER_DAY).then_some(("<", to));
+        let bound = |(comparison, instant)| Some((comparison, self.bound(found, instant)?));
+        from.into_iter().chain(to).map(bound).collect()
     }
 
     /// The smallest value that stands for this instant or a later one. Later values stand for later instants, so a
     /// comparison of values is one of instants.
-    fn bound(&self, found: &Found, instant: i64) -> Option<String> {
-        let stamp = |value: i64, zone: &str| {
-            let text = DateTime::from_timestamp_nanos(value).format("%Y-%m-%d %H:%M:%S%.9f");
-            format!("CAST('{text}{zone}' AS {})", found.sql)
-        };
+    fn bound(&self, found: &Found, instant: i64) -> Option<i64> {
         Some(match found.kind {
-            Kind::Instant(unit) => stamp(round_up(instant, unit), "+00"),
-            Kind::Naive(unit) => stamp(round_up(self.first_wall(instant)?, unit), ""),
+            Kind::Instant(unit) => round_up(instant, unit),
+            Kind::Naive(unit) => round_up(self.first_wall(instant)?, unit),
             Kind::Integer => {
                 let unit = self.unit?.nanoseconds();
-                (round_up(instant, unit) / unit).to_string()
+                round_up(instant, unit) / unit
             }
             Kind::Date => {
                 let today = self.wall(instant)?.div_euclid(NS_PER_DAY);
-                let day = if self.day(today).ok()? >= instant { today } else { today + 1 };
-                let text = DateTime::from_timestamp_nanos(day.checked_mul(NS_PER_DAY)?).format("%Y-%m-%d");
-                format!("CAST('{text}' AS DATE)")
+                if self.day(today).ok()? >= instant { today } else { today + 1 }
             }
             _ => return None,
         })
@@ -204,6 +205,18 @@ impl Clockface {
         }
         Some(wall)
     }
+}
+
+/// A bound as SQL.
+fn literal(found: &Found, bound: i64) -> String {
+    let stamp = |value: i64, format: &str| DateTime::from_timestamp_nanos(value).format(format).to_string();
+    let text = match found.kind {
+        Kind::Integer => return bound.to_string(),
+        Kind::Date => stamp(bound.saturating_mul(NS_PER_DAY), "%Y-%m-%d"),
+        Kind::Instant(_) => stamp(bound, "%Y-%m-%d %H:%M:%S%.9f+00"),
+        _ => stamp(bound, "%Y-%m-%d %H:%M:%S%.9f"),
+    };
+    format!("CAST('{text}' AS {})", found.sql)
 }
 
 const OUTSIDE: &str = "is outside of what can be expressed, the years 1678 to 2261";

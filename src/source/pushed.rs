@@ -318,7 +318,7 @@ impl Pushed {
             let created = created.iter().filter(|_| self.definition.created_time.is_some());
             let times = rows.times.slice(from, length);
             let values = all.iter().filter_map(|at| rows.values.get(*at)).map(|values| values.slice(from, length));
-            gathered.add(&file.path, times.values().iter().copied(), created, values);
+            gathered.add(&file.path.display().to_string(), times.values().iter().copied(), created, values);
         }
         let columns: Vec<&Column> = all.iter().filter_map(|at| self.columns.get(*at)).collect();
         let keys = entity.pairs().map(|(name, value)| (name.to_string(), value.clone())).collect();

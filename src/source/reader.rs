@@ -9,19 +9,22 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::attempt::{Attempt, steadily, unreadable};
 use super::cast::Caster;
-use super::column::{Column, Sample, columns};
+use super::column::{Column, Sample, columns, without_type};
 use super::engine::Lease;
 use super::file::SourceFile;
 use super::gather::Gathered;
+use super::intake::{Keys, bar};
 use super::moment::Clockface;
 use super::partition::{self, Days};
+#[cfg(feature = "postgres")]
+use super::postgres::{Database, Query};
 use super::rows::Rows;
-use super::scan::{Keys, Scan, bar, damaged};
+use super::scan::{Scan, damaged};
 use super::settle::Settle;
 use super::sheet::{Columns, Format, Sheet, describe, guess};
 use super::walk::{Candidate, Paths, Wanted};
 use crate::definition::{
-    EntityDefinition, Environment, Fill, Layout, OnViolation, SourceDefinition, SourceKeys, SourceKind,
+    EntityDefinition, Environment, Fill, Layout, OnViolation, PathPattern, SourceDefinition, SourceKeys, SourceKind,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntityKey, KeyName, KeyType, KeyValue, TimeRange, Timestamp};
@@ -32,17 +35,29 @@ const REMEMBERED: usize = 100_000;
 /// Reads one source. It may be shared between threads, and keeps no file open.
 ///
 /// The first file says which columns there are and of which types; those of the others are the same, or narrower
-/// numbers. Of a CSV file all values of the first decide.
+/// numbers. Of a CSV file all values of the first decide. A database says it when the source is opened, and each time it
+/// is read its types are still the same or narrower.
 pub struct Reader {
     definition: SourceDefinition,
-    paths: Paths,
-    format: Format,
+    origin: Origin,
     caster: Caster,
     sample: Sample,
     columns: Vec<Column>,
-    remembered: Mutex<HashMap<SourceFile, Arc<Columns>>>,
     #[cfg(test)]
     pub(super) seam: Seam,
+}
+
+/// What holds the rows.
+enum Origin {
+    Files(Files),
+    #[cfg(feature = "postgres")]
+    Postgres(Box<Database>),
+}
+
+struct Files {
+    paths: Paths,
+    format: Format,
+    remembered: Mutex<HashMap<SourceFile, Arc<Columns>>>,
 }
 
 #[cfg(test)]
@@ -59,55 +74,53 @@ pub(super) struct Seam {
 }
 
 impl Reader {
-    /// A reader of the source's files. Looks at one of them, which says what types the columns have.
+    /// A reader of the source's files or database. Looks at the first file or the database, which says what types the
+    /// columns have.
     ///
     /// # Errors
-    /// `NotFound` where there is no file; `Invalid` where a variable of a path is not set, a column is not in the
-    /// file, or the source has no files (`postgres`, `push`); `Corrupt` where the file is damaged.
+    /// `NotFound` where there is no file, database or table; `Invalid` where a variable of a path is not set, a column
+    /// is not there, or the source is pushed; `Corrupt` where the file is damaged; `Unavailable` where the database
+    /// does not answer.
     pub fn open(definition: &SourceDefinition, environment: &Environment) -> Result<Self> {
         let in_source = |error: Error| in_source(definition, error);
-        let (patterns, format) = match &definition.kind {
-            SourceKind::Parquet { paths } => (paths, Format::Parquet),
-            SourceKind::Csv { paths, format } => (paths, Format::Csv(format.clone())),
-            SourceKind::Postgres { .. } | SourceKind::Push => {
-                let kind = definition.kind.name();
-                return Err(in_source(Error::invalid(format!("its kind is {kind}: only parquet and csv have files"))));
+        let (origin, sample) = match &definition.kind {
+            SourceKind::Parquet { paths } => Files::open(definition, environment, paths, Format::Parquet)?,
+            SourceKind::Csv { paths, format } => {
+                Files::open(definition, environment, paths, Format::Csv(format.clone()))?
+            }
+            #[cfg(feature = "postgres")]
+            SourceKind::Postgres(postgres) => {
+                let database = Database::open(definition, postgres, environment)?;
+                let sample = database.sample()?;
+                (Origin::Postgres(Box::new(database)), sample)
+            }
+            #[cfg(not(feature = "postgres"))]
+            SourceKind::Postgres(_) => {
+                return Err(in_source(Error::invalid(
+                    "this program was built without PostgreSQL: build it with the cargo feature postgres",
+                )));
+            }
+            SourceKind::Push => {
+                return Err(in_source(Error::invalid("its kind is push: only parquet and csv have files")));
             }
         };
-        let expanded = patterns.iter().map(|path| path.expand(environment)).collect::<Result<Vec<_>>>();
-        let expanded = expanded.map_err(in_source)?;
-        let paths = Paths::new(expanded.iter().map(PathBuf::as_path), &definition.event_time).map_err(in_source)?;
-        let first = paths.first().map_err(in_source)?.ok_or_else(|| nothing(definition, &expanded))?;
-        let sample = steadily(definition, |attempt| {
-            let opened = attempt.open(definition, &first)?;
-            let columns = match &format {
-                Format::Csv(csv) => guess(&attempt.lease, &opened, csv),
-                Format::Parquet => describe(&attempt.lease, &opened, &format),
-            };
-            let columns = Arc::new(columns.map_err(|error| damaged(&definition.name, &opened, &error))?);
-            let sheet = Sheet::new(opened, &format, columns);
-            Ok(Sample { path: first.clone(), columns: sheet.all() })
-        })?;
-        let decimal = match &format {
-            Format::Csv(csv) => csv.decimal,
-            Format::Parquet => '.',
+        let (decimal, typed) = match &origin {
+            Origin::Files(Files { format: Format::Csv(csv), .. }) => (csv.decimal, false),
+            _ => ('.', true),
         };
         let clock = Clockface::new(&definition.time_zone, definition.time_unit);
         for column in [Some(&definition.event_time), definition.created_time.as_ref()].into_iter().flatten() {
             let found = sample.required("the time column", column).map_err(in_source)?;
-            if let (Format::Parquet, Some(objection)) = (&format, clock.objection(found)) {
-                let path = first.display();
-                return Err(in_source(Error::invalid(format!("column {column} of {path} {objection}"))));
+            if let (true, Some(objection)) = (typed, clock.objection(found)) {
+                return Err(in_source(Error::invalid(format!("column {column} of {} {objection}", sample.place))));
             }
         }
         Ok(Self {
             columns: columns(definition, &sample).map_err(in_source)?,
             definition: definition.clone(),
             caster: Caster { clock, decimal },
-            paths,
-            format,
+            origin,
             sample,
-            remembered: Mutex::default(),
             #[cfg(test)]
             seam: Seam::default(),
         })
@@ -148,17 +161,32 @@ impl Reader {
         };
         let from = self.filled_from(range);
         let between = (from.as_ns(), range.end().as_ns());
-        self.steadily(|attempt| {
+        let empty = || {
             let mut gathered = vec![];
             gathered.resize_with(tables, || Gathered::new(if tables == 1 { wanted.len() } else { 1 }));
-            for candidate in self.find(&keys, Some(between))? {
-                let sheet = self.sheet(attempt, &candidate.path)?;
-                self.scan(&attempt.lease).rows(&sheet, &keys, between, &wanted, &mut gathered)?;
-                #[cfg(test)]
-                self.seam.after_reading.iter().for_each(|then| then(&candidate.path));
+            gathered
+        };
+        let settle = |gathered: &[Gathered]| {
+            Settle { source: &self.definition, keys: &keys }.rows(gathered, &wanted, columns.len(), range)
+        };
+        match &self.origin {
+            Origin::Files(files) => self.steadily(|attempt| {
+                let mut gathered = empty();
+                for candidate in self.find(files, &keys, Some(between))? {
+                    let sheet = files.sheet(&self.definition, attempt, &candidate.path)?;
+                    self.scan(&attempt.lease).rows(&sheet, &keys, between, &wanted, &mut gathered)?;
+                    #[cfg(test)]
+                    self.seam.after_reading.iter().for_each(|then| then(&candidate.path));
+                }
+                settle(&gathered)
+            }),
+            #[cfg(feature = "postgres")]
+            Origin::Postgres(database) => {
+                let mut gathered = empty();
+                self.query(database).rows(&keys, between, &wanted, &mut gathered)?;
+                settle(&gathered)
             }
-            Settle { source: &self.definition, keys: &keys }.rows(&gathered, &wanted, columns.len(), range)
-        })
+        }
     }
 
     /// The entities that have rows in the range, whatever the definition makes of those.
@@ -172,32 +200,37 @@ impl Reader {
             return Err(self.error("it has no keys, so its rows belong to every entity: name the entities".to_owned()));
         }
         let between = (range.start().as_ns(), range.end().as_ns());
-        self.steadily(|attempt| {
-            let mut entities = BTreeSet::new();
-            for candidate in self.find(&Vec::new(), Some(between))? {
-                let sheet = self.sheet(attempt, &candidate.path)?;
-                self.scan(&attempt.lease).entities(&sheet, &columns, between, |values| {
-                    entities.insert(self.entity(entity, values, &candidate.path)?);
-                    Ok(())
-                })?;
+        match &self.origin {
+            Origin::Files(files) => self.steadily(|attempt| {
+                let mut entities = BTreeSet::new();
+                for candidate in self.find(files, &Vec::new(), Some(between))? {
+                    let sheet = files.sheet(&self.definition, attempt, &candidate.path)?;
+                    self.scan(&attempt.lease).entities(&sheet, &columns, between, |values| {
+                        entities.insert(self.entity(entity, values, &candidate.path.display().to_string())?);
+                        Ok(())
+                    })?;
+                }
+                Ok(entities)
+            }),
+            #[cfg(feature = "postgres")]
+            Origin::Postgres(database) => {
+                let found = self.query(database).entities(&columns, between)?;
+                found.into_iter().map(|values| self.entity(entity, values, &self.sample.place)).collect()
             }
-            Ok(entities)
-        })
+        }
     }
 
-    fn entity(&self, entity: &EntityDefinition, values: Vec<String>, path: &Path) -> Result<EntityKey> {
+    fn entity(&self, entity: &EntityDefinition, values: Vec<String>, place: &str) -> Result<EntityKey> {
         let value = |name: &KeyName, key_type: KeyType, text: String| match key_type {
             KeyType::Text => Ok(KeyValue::from(text)),
             KeyType::Integer => text.parse::<i64>().map(KeyValue::from).map_err(|_| {
-                Error::invalid(format!(
-                    "key {name} is {text:?}, which is no integer: make it text, or correct the file"
-                ))
+                Error::invalid(format!("key {name} is {text:?}, which is no integer: make it text, or correct it"))
             }),
         };
         let pairs = entity.keys.iter().zip(values);
         let pairs = pairs.map(|((name, key_type), text)| Ok((name.as_str(), value(name, *key_type, text)?)));
         let pairs = pairs.collect::<Result<Vec<_>>>();
-        pairs.and_then(EntityKey::new).map_err(|error| self.error(format!("{}: {error}", path.display())))
+        pairs.and_then(EntityKey::new).map_err(|error| self.error(format!("{place}: {error}")))
     }
 
     /// The event time of the newest row of an entity, or of all.
@@ -206,30 +239,42 @@ impl Reader {
     /// Those of [`read`](Self::read).
     pub fn newest(&self, entity: Option<&EntityKey>) -> Result<Option<Timestamp>> {
         let keys = entity.map(|entity| self.keys(entity)).transpose()?.unwrap_or_default();
+        let files = match &self.origin {
+            Origin::Files(files) => files,
+            #[cfg(feature = "postgres")]
+            Origin::Postgres(database) => {
+                return Ok(self.query(database).newest(&keys)?.map(Timestamp::from_ns));
+            }
+        };
         self.steadily(|attempt| {
-            let mut files = self.find(&keys, None)?;
+            let mut found = self.find(files, &keys, None)?;
             // Newest days first; those that do not say their days may hold anything.
-            files.sort_by_key(|file| std::cmp::Reverse(file.days.map_or(i64::MAX, |days| days.last)));
+            found.sort_by_key(|file| std::cmp::Reverse(file.days.map_or(i64::MAX, |days| days.last)));
             let mut newest = None;
-            for file in files {
+            for file in found {
                 let end = file.days.map_or(i64::MAX, |days| days.end_ns().saturating_add(bar(&self.definition)));
                 if newest.is_some_and(|newest| newest >= end) {
                     break;
                 }
-                let sheet = self.sheet(attempt, &file.path)?;
+                let sheet = files.sheet(&self.definition, attempt, &file.path)?;
                 newest = newest.max(self.scan(&attempt.lease).newest(&sheet, &keys)?);
             }
             Ok(newest.map(Timestamp::from_ns))
         })
     }
 
-    /// All files of the source, in the order in which they are read.
+    /// All files of the source, in the order in which they are read; none of a database.
     ///
     /// # Errors
     /// `Unavailable` where a directory cannot be read.
     pub fn files(&self) -> Result<Vec<SourceFile>> {
+        let of = match &self.origin {
+            Origin::Files(files) => files,
+            #[cfg(feature = "postgres")]
+            Origin::Postgres(_) => return Ok(Vec::new()),
+        };
         let mut files = Vec::new();
-        for candidate in self.paths.find(&Wanted::default()).map_err(|error| self.in_source(error))?.0 {
+        for candidate in of.paths.find(&Wanted::default()).map_err(|error| self.in_source(error))?.0 {
             match SourceFile::at(&candidate.path) {
                 Ok(file) => files.push(file),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -248,7 +293,12 @@ impl Reader {
         let bar = bar(&self.definition);
         let from = self.filled_from(range).as_ns().saturating_sub(bar);
         let to = range.end().as_ns().saturating_sub(bar);
-        let other_days = self.paths.days_of(file).is_some_and(|days| !days.may_hold(Days::of(from, to)));
+        let days = match &self.origin {
+            Origin::Files(files) => files.paths.days_of(file),
+            #[cfg(feature = "postgres")]
+            Origin::Postgres(_) => None,
+        };
+        let other_days = days.is_some_and(|days| !days.may_hold(Days::of(from, to)));
         !other_days && !partition::columns(file).into_iter().any(is_others)
     }
 
@@ -262,23 +312,32 @@ impl Reader {
 
     /// The directories that hold its files or those on the way to them, each with whether all below it does.
     pub fn roots(&self) -> Vec<(PathBuf, bool)> {
-        self.paths.roots()
+        match &self.origin {
+            Origin::Files(files) => files.paths.roots(),
+            #[cfg(feature = "postgres")]
+            Origin::Postgres(_) => Vec::new(),
+        }
     }
 
     fn scan<'a>(&'a self, lease: &'a Lease) -> Scan<'a> {
         Scan { source: &self.definition, sample: &self.sample, caster: &self.caster, lease }
     }
 
+    #[cfg(feature = "postgres")]
+    fn query<'a>(&'a self, database: &'a Database) -> Query<'a> {
+        Query { source: &self.definition, sample: &self.sample, caster: &self.caster, database }
+    }
+
     /// The files that may hold rows of these keys and event times. That there is no file at all is an error: a
     /// directory that is not mounted is not an empty source.
-    fn find(&self, keys: &Keys, between: Option<(i64, i64)>) -> Result<Vec<Candidate>> {
+    fn find(&self, files: &Files, keys: &Keys, between: Option<(i64, i64)>) -> Result<Vec<Candidate>> {
         let bar = bar(&self.definition);
         let days = between.map(|(from, to)| Days::of(from.saturating_sub(bar), to.saturating_sub(bar)));
         let values = keys.iter().map(|(column, value)| (column.clone(), value.to_string())).collect();
-        let found = self.paths.find(&Wanted { values, days }).map_err(|error| self.in_source(error))?;
+        let found = files.paths.find(&Wanted { values, days }).map_err(|error| self.in_source(error))?;
         #[cfg(test)]
         self.seam.listed.store(found.1, std::sync::atomic::Ordering::Relaxed);
-        if found.0.is_empty() && self.paths.first().map_err(|error| self.in_source(error))?.is_none() {
+        if found.0.is_empty() && files.paths.first().map_err(|error| self.in_source(error))?.is_none() {
             return Err(Error::new(
                 ErrorKind::NotFound,
                 format!("source {}: all its files are gone: is their disk mounted?", self.definition.name),
@@ -287,35 +346,19 @@ impl Reader {
         Ok(found.0)
     }
 
-    fn sheet(&self, attempt: &mut Attempt, path: &Path) -> Result<Sheet> {
-        let opened = attempt.open(&self.definition, path)?;
-        let known = self.remembered().get(&opened.was).cloned();
-        let columns = match known {
-            Some(columns) => columns,
-            None => {
-                let columns = describe(&attempt.lease, &opened, &self.format);
-                let columns = columns.map_err(|error| damaged(&self.definition.name, &opened, &error))?;
-                let columns = Arc::new(columns);
-                let mut remembered = self.remembered();
-                if remembered.len() >= REMEMBERED {
-                    remembered.clear();
-                }
-                remembered.insert(opened.was.clone(), columns.clone());
-                columns
-            }
-        };
-        Ok(Sheet::new(opened, &self.format, columns))
-    }
-
-    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<SourceFile, Arc<Columns>>> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn column(&self, name: &str) -> Result<&Column> {
         self.columns.iter().find(|column| column.name == name).ok_or_else(|| {
             let names: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
-            self.error(format!("it has no column {name}: its columns are {}", names.join(", ")))
+            let unknown = || self.error(format!("it has no column {name}: its columns are {}", names.join(", ")));
+            self.objection(name).unwrap_or_else(unknown)
         })
+    }
+
+    /// Why a column that the source has is none that can be asked for.
+    pub(crate) fn objection(&self, name: &str) -> Option<Error> {
+        let found = self.sample.found(name).filter(|found| found.value_type().is_none())?;
+        let own_names = self.definition.layout == Layout::Wide && self.definition.columns.is_none();
+        own_names.then(|| self.error(without_type(name, found, &self.sample.place)))
     }
 
     fn drops(&self, column: &Column) -> bool {
@@ -360,6 +403,57 @@ impl Reader {
 
     fn in_source(&self, error: Error) -> Error {
         in_source(&self.definition, error)
+    }
+}
+
+impl Files {
+    /// The files of these paths, and the first of them as a sample.
+    fn open(
+        definition: &SourceDefinition,
+        environment: &Environment,
+        patterns: &[PathPattern],
+        format: Format,
+    ) -> Result<(Origin, Sample)> {
+        let in_source = |error: Error| in_source(definition, error);
+        let expanded = patterns.iter().map(|path| path.expand(environment)).collect::<Result<Vec<_>>>();
+        let expanded = expanded.map_err(in_source)?;
+        let paths = Paths::new(expanded.iter().map(PathBuf::as_path), &definition.event_time).map_err(in_source)?;
+        let first = paths.first().map_err(in_source)?.ok_or_else(|| nothing(definition, &expanded))?;
+        let sample = steadily(definition, |attempt| {
+            let opened = attempt.open(definition, &first)?;
+            let columns = match &format {
+                Format::Csv(csv) => guess(&attempt.lease, &opened, csv),
+                Format::Parquet => describe(&attempt.lease, &opened, &format),
+            };
+            let columns = Arc::new(columns.map_err(|error| damaged(&definition.name, &opened, &error))?);
+            let sheet = Sheet::new(opened, &format, columns);
+            Ok(Sample { place: first.display().to_string(), columns: sheet.all() })
+        })?;
+        Ok((Origin::Files(Self { paths, format, remembered: Mutex::default() }), sample))
+    }
+
+    fn sheet(&self, definition: &SourceDefinition, attempt: &mut Attempt, path: &Path) -> Result<Sheet> {
+        let opened = attempt.open(definition, path)?;
+        let known = self.remembered().get(&opened.was).cloned();
+        let columns = match known {
+            Some(columns) => columns,
+            None => {
+                let columns = describe(&attempt.lease, &opened, &self.format);
+                let columns = columns.map_err(|error| damaged(&definition.name, &opened, &error))?;
+                let columns = Arc::new(columns);
+                let mut remembered = self.remembered();
+                if remembered.len() >= REMEMBERED {
+                    remembered.clear();
+                }
+                remembered.insert(opened.was.clone(), columns.clone());
+                columns
+            }
+        };
+        Ok(Sheet::new(opened, &self.format, columns))
+    }
+
+    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<SourceFile, Arc<Columns>>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -2,26 +2,20 @@
 
 use std::fmt::Display;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, StringArray};
-use arrow::compute::kernels::cmp::eq;
-use arrow::compute::{cast, filter, filter_record_batch};
-use arrow::datatypes::DataType;
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
 
-use super::cast::{Caster, possible};
+use super::cast::Caster;
 use super::column::{Column, Sample};
 use super::engine::Lease;
 use super::file::Opened;
-use super::found::{Found, Kind, widens};
+use super::found::{Found, Kind};
 use super::gather::Gathered;
+use super::intake::{Intake, Keys, Types, bar};
 use super::literal::text;
-use super::moment::BadTime;
 use super::sheet::Sheet;
-use crate::definition::{Label, Layout, OnNullTime, SourceDefinition};
+use crate::definition::{Layout, OnNullTime, SourceDefinition};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{KeyValue, SourceName, Timestamp};
-
-/// Columns that hold the keys, with the values that are wanted.
-pub(super) type Keys = Vec<(String, KeyValue)>;
+use crate::model::{KeyValue, SourceName};
 
 /// How the files of one source are read.
 pub(super) struct Scan<'a> {
@@ -42,14 +36,17 @@ impl Scan<'_> {
         columns: &[&Column],
         into: &mut [Gathered],
     ) -> Result<()> {
-        let times = self.time_column(sheet, &self.source.event_time)?;
         let created = self.source.created_time.as_ref();
-        let created = created.map(|column| Ok::<_, Error>((column, self.time_column(sheet, column)?))).transpose()?;
+        let types = Types {
+            times: self.time_column(sheet, &self.source.event_time)?,
+            created: created.map(|column| self.time_column(sheet, column)).transpose()?,
+            columns,
+            data: self.data(sheet, columns)?,
+        };
         let mut selected = vec![sheet.expression(&self.source.event_time)];
-        selected.extend(created.iter().map(|(column, _)| sheet.expression(column)));
+        selected.extend(created.iter().map(|column| sheet.expression(column)));
         let mut conditions = self.key_conditions(sheet, keys)?;
-        conditions.push(self.during(sheet, &times, from, to));
-        let data = self.data(sheet, columns)?;
+        conditions.push(self.during(sheet, &types.times, from, to));
         match &self.source.layout {
             Layout::Wide => selected.extend(columns.iter().map(|column| sheet.expression(&column.data))),
             Layout::Long { name, value } => {
@@ -64,55 +61,8 @@ impl Scan<'_> {
             }
         }
         let sql = format!("SELECT {} FROM {} WHERE {}", selected.join(", "), sheet.sql, conditions.join(" AND "));
-        self.query(sheet, &sql, |batch| {
-            let event = self.event_times(sheet, &batch, &times)?;
-            let inside: BooleanArray = event.iter().map(|at| at.map(|at| from <= at && at < to)).collect();
-            self.check_null_times(sheet, &event, keys)?;
-            let batch = filter_record_batch(&batch, &inside).map_err(unexpected)?;
-            let event = filter(&event, &inside).map_err(unexpected)?;
-            let event = event.as_primitive().clone();
-            let known = match &created {
-                Some((column, found)) => Some(self.instants(sheet, column, batch.column(1), found)?),
-                None => None,
-            };
-            let values = batch.columns().get(1 + usize::from(known.is_some())..).unwrap_or_default();
-            let part = Part { sheet, event, known, values };
-            match &self.source.layout {
-                Layout::Wide => self.add_wide(&part, columns, &data, into),
-                Layout::Long { .. } => self.add_long(&part, columns, &data, into),
-            }
-        })
-    }
-
-    fn add_wide(&self, part: &Part<'_>, columns: &[&Column], data: &[Found], into: &mut [Gathered]) -> Result<()> {
-        let cast = columns.iter().zip(data).zip(part.values);
-        let cast = cast.map(|((column, found), values)| self.cast(part.sheet, column, values, found, &part.event));
-        let cast = cast.collect::<Result<Vec<_>>>()?;
-        for gathered in into {
-            gathered.add(
-                part.sheet.path(),
-                part.event.values().iter().copied(),
-                part.known.iter().flatten(),
-                cast.clone(),
-            );
-        }
-        Ok(())
-    }
-
-    fn add_long(&self, part: &Part<'_>, columns: &[&Column], data: &[Found], into: &mut [Gathered]) -> Result<()> {
-        let [names, values] = part.values else { return Err(Error::internal("a long table has a name and a value")) };
-        let names = cast(names, &DataType::Utf8).map_err(unexpected)?;
-        for ((column, found), gathered) in columns.iter().zip(data).zip(into) {
-            let own = eq(&names, &StringArray::new_scalar(&column.data)).map_err(unexpected)?;
-            let event = filter(&part.event, &own).map_err(unexpected)?;
-            let event: &Int64Array = event.as_primitive();
-            let known = part.known.as_ref().map(|known| filter(known, &own)).transpose().map_err(unexpected)?;
-            let values = filter(values, &own).map_err(unexpected)?;
-            let values = self.cast(part.sheet, column, &values, found, event)?;
-            let known = known.as_ref().map(|known| known.as_primitive::<arrow::datatypes::Int64Type>());
-            gathered.add(part.sheet.path(), event.values().iter().copied(), known.into_iter().flatten(), [values]);
-        }
-        Ok(())
+        let intake = self.intake(sheet);
+        self.query(sheet, &sql, |batch| intake.add(&batch, &types, keys, (from, to), into))
     }
 
     /// The newest event time of `keys` in the file.
@@ -123,9 +73,9 @@ impl Scan<'_> {
         let asked = if times.kind == Kind::Text { format!("DISTINCT {column}") } else { format!("max({column})") };
         let mut conditions = self.key_conditions(sheet, keys)?;
         conditions.push(format!("{column} IS NOT NULL"));
-        let mut newest = None;
+        let (mut newest, intake) = (None, self.intake(sheet));
         self.query(sheet, &format!("SELECT {asked} FROM {} WHERE {}", sheet.sql, conditions.join(" AND ")), |batch| {
-            newest = newest.max(self.event_times(sheet, &batch, &times)?.iter().flatten().max());
+            newest = newest.max(intake.event_times(&batch, &times)?.iter().flatten().max());
             Ok(())
         })?;
         Ok(newest)
@@ -156,8 +106,9 @@ impl Scan<'_> {
         let limit = if constant { " LIMIT 1" } else { "" };
         let (asked, conditions) = (selected.join(", "), conditions.join(" AND "));
         let sql = format!("SELECT DISTINCT {asked} FROM {} WHERE {conditions}{limit}", sheet.sql);
+        let intake = self.intake(sheet);
         self.query(sheet, &sql, |batch| {
-            let event = if bounded { None } else { Some(self.event_times(sheet, &batch, &times)?) };
+            let event = if bounded { None } else { Some(intake.event_times(&batch, &times)?) };
             for row in 0..batch.num_rows() {
                 let inside = |event: &Int64Array| event.is_valid(row) && (from..to).contains(&event.value(row));
                 if event.as_ref().is_none_or(inside) {
@@ -177,11 +128,7 @@ impl Scan<'_> {
                 Layout::Long { value, .. } => value,
             };
             let found = self.required(sheet, "column", data)?;
-            let fits = match (column.declared || sheet.is_untyped(data), found.value_type()) {
-                (true, _) => possible(&found, column.value_type),
-                (false, own) => own.is_some_and(|own| widens(own, column.value_type)),
-            };
-            if fits {
+            if column.takes(&found, sheet.is_untyped(data)) {
                 return Ok(found);
             }
             let before = self.sample.required("column", data)?;
@@ -189,7 +136,7 @@ impl Scan<'_> {
                 "column {data} is {found} in {}, but {before} in {}: write one of the files again, or say its type with \
                  types = {{ {} = \"{}\" }}",
                 sheet.path().display(),
-                self.sample.path.display(),
+                self.sample.place,
                 column.name,
                 column.value_type,
             )))
@@ -256,44 +203,8 @@ impl Scan<'_> {
         between.map_or("true".to_owned(), |between| format!("({between})"))
     }
 
-    /// The event times of a batch, whose first column they are.
-    fn event_times(&self, sheet: &Sheet, batch: &RecordBatch, found: &Found) -> Result<Int64Array> {
-        let times = self.instants(sheet, &self.source.event_time, batch.column(0), found)?;
-        let bar = bar(self.source);
-        Ok(times.unary(|at: i64| at.saturating_add(bar)))
-    }
-
-    fn instants(&self, sheet: &Sheet, column: &str, values: &ArrayRef, found: &Found) -> Result<Int64Array> {
-        self.caster.clock.instants(values, found).map_err(|BadTime { what, .. }| {
-            self.error(format!("column {column} of {}: {what}", sheet.path().display()))
-        })
-    }
-
-    fn check_null_times(&self, sheet: &Sheet, times: &Int64Array, keys: &Keys) -> Result<()> {
-        if times.null_count() == 0 || self.source.on_null_time == OnNullTime::Drop {
-            return Ok(());
-        }
-        let (column, path) = (&self.source.event_time, sheet.path().display());
-        Err(self.error(format!(
-            "{path} has a row of {} without {column}: correct the file, or leave such rows out with on_null_time = \
-             \"drop\"",
-            shown(keys)
-        )))
-    }
-
-    fn cast(
-        &self,
-        sheet: &Sheet,
-        column: &Column,
-        values: &ArrayRef,
-        found: &Found,
-        times: &Int64Array,
-    ) -> Result<ArrayRef> {
-        self.caster.cast(values, found, column.value_type).map_err(|bad| {
-            let at = Timestamp::from_ns(times.values().get(bad.row).copied().unwrap_or_default());
-            let (path, name) = (sheet.path().display(), &column.name);
-            self.error(format!("column {name} of {path} at {at}: {}: correct the file or its types", bad.what))
-        })
+    fn intake(&self, sheet: &Sheet) -> Intake<'_> {
+        Intake { source: self.source, caster: self.caster, place: sheet.path().display().to_string() }
     }
 
     fn query(&self, sheet: &Sheet, sql: &str, take: impl FnMut(RecordBatch) -> Result<()>) -> Result<()> {
@@ -302,22 +213,6 @@ impl Scan<'_> {
 
     fn error(&self, what: impl Display) -> Error {
         Error::invalid(format!("source {}: {what}", self.source.name))
-    }
-}
-
-/// What has been read of a file at once.
-struct Part<'a> {
-    sheet: &'a Sheet,
-    event: Int64Array,
-    known: Option<Int64Array>,
-    values: &'a [ArrayRef],
-}
-
-/// How much later than its label a row is known.
-pub(super) fn bar(source: &SourceDefinition) -> i64 {
-    match source.label {
-        Label::Close => 0,
-        Label::Open { bar } => i64::try_from(bar.as_nanos()).unwrap_or(i64::MAX),
     }
 }
 
@@ -331,15 +226,4 @@ pub(super) fn damaged(source: &SourceName, opened: &Opened, error: &duckdb::Erro
     }
     let message = format!("source {source}: {path} cannot be read, damaged or not what it is called: replace it");
     Error::with_source(ErrorKind::Corrupt, message, cause)
-}
-
-/// Keys for a message.
-pub(super) fn shown(keys: &Keys) -> String {
-    let pairs: Vec<_> = keys.iter().map(|(column, value)| format!("{column}={value}")).collect();
-    if pairs.is_empty() { "any entity".to_owned() } else { pairs.join(",") }
-}
-
-/// Arrow refused what it cannot refuse.
-fn unexpected(error: arrow::error::ArrowError) -> Error {
-    Error::internal(format!("rows of a source cannot be put together: {error}"))
 }

@@ -6,10 +6,10 @@ use arrow::datatypes::{DataType, Field, Float64Type, Schema};
 
 use super::column::Column;
 use super::gather::Gathered;
+use super::intake::{Keys, shown};
 use super::policy::{fill, is_possible, winners};
 use super::rows::Rows;
-use super::scan::{Keys, shown};
-use crate::definition::{Fill, Layout, OnViolation, SourceDefinition};
+use crate::definition::{Fill, Layout, OnViolation, SourceDefinition, SourceKind};
 use crate::error::{Error, Result};
 use crate::model::{TimeRange, Timestamp};
 
@@ -132,12 +132,13 @@ impl Settle<'_> {
             return Err(self.error(format!("{count} rows are more than can be held at once: ask for a shorter range")));
         }
         winners(&gathered.times, &gathered.created, self.source.on_duplicate).map_err(|duplicate| {
-            let [one, other] = duplicate.rows.map(|row| gathered.file(row).display());
+            let [one, other] = duplicate.rows.map(|row| gathered.place(row));
             let at = Timestamp::from_ns(gathered.time(duplicate.rows[0]));
-            self.error(format!(
-                "two rows of {} at {at}, in {one} and {other}: correct the files, or say which counts with on_duplicate",
-                shown(self.keys)
-            ))
+            let advice = match self.source.kind {
+                SourceKind::Postgres(_) => "keep one of them, or say with created_time which is newer",
+                _ => "correct the files, or say which counts with on_duplicate",
+            };
+            self.error(format!("two rows of {} at {at}, in {one} and {other}: {advice}", shown(self.keys)))
         })
     }
 
@@ -159,10 +160,10 @@ impl Settle<'_> {
                 continue;
             }
             if rules.on_violation == OnViolation::Error {
-                let (name, value, path) = (&column.name, numbers.value(at), gathered.file(*row).display());
+                let (name, value, place) = (&column.name, numbers.value(at), gathered.place(*row));
                 let when = Timestamp::from_ns(gathered.time(*row));
                 return Err(self.error(format!(
-                    "{name} of {} is {value} at {when} in {path}, which is impossible: correct the file, or say what \
+                    "{name} of {} is {value} at {when} in {place}, which is impossible: correct it, or say what \
                      becomes of such values with on_violation",
                     shown(self.keys)
                 )));

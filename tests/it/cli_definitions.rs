@@ -141,8 +141,8 @@ fn a_view_that_needs_more_history_than_it_declares_is_not_applied() {
     let message = refused["error"]["message"].as_str().unwrap();
     assert!(
         message.contains(
-            "view momentum: feature change_1h is null at 2024-03-07T00:00:00Z (symbol=EUR/USD) without lookback, \
-                          and 1.0 with ten times the history: declare a lookback of 1h"
+            "view momentum: feature change_1h is null at 2024-03-08T00:00:00Z (symbol=EUR/USD) without lookback, \
+                          and 1.0 with ten times the history: declare a lookback of 1 h 3 min or a little more"
         ),
         "{message}"
     );

@@ -29,7 +29,7 @@ fn gauge_engine_counters_and_manifest_say_the_same() {
     let ratio = 30.0 / 41.0;
     let report = store.slo();
     assert_eq!(report.windows[0].hit_ratio, Some(ratio));
-    assert_eq!((report.budget.requests, report.budget.state), (41, BudgetState::Exhausted));
+    assert_eq!((report.budget.requests, report.budget.state), (41, BudgetState::TooFewRequests));
     let text = store.metrics_text().unwrap();
     let gauge = text.lines().find_map(|line| line.strip_prefix("featurestore_hit_ratio ")).unwrap();
     assert_eq!(gauge.parse::<f64>().unwrap(), ratio);

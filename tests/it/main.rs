@@ -56,6 +56,8 @@ mod others;
 mod page;
 #[cfg(all(feature = "cli", feature = "server"))]
 mod panels;
+#[cfg(all(feature = "cli", feature = "postgres"))]
+mod postgres;
 mod processes;
 mod readers;
 mod requests;

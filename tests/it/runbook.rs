@@ -148,7 +148,7 @@ fn every_command_runs_as_it_is_printed() {
     let settings: Vec<_> = settings.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
     let load = Load { rate: 200, hot: 20, ..Load::default() };
     warm(&cache, &load);
-    // As the demo names it, which is what the runbook's examples are about.
+    // Whose view the commands about one are then given.
     let demo = std::process::Command::new(env!("CARGO_BIN_EXE_larder"))
         .args(["demo", "--symbols", "2"])
         .env("FEATURE_CACHE_DIR", &cache)
@@ -163,7 +163,8 @@ fn every_command_runs_as_it_is_printed() {
         alertmanager: stack.alertmanager,
         config: stack.config(),
     };
-    let machine = Machine::new(dir.path(), &cache, &places, &settings);
+    let for_commands = [settings.as_slice(), &[("VIEW".to_owned(), "demo_features".to_owned())]].concat();
+    let machine = Machine::new(dir.path(), &cache, &places, &for_commands);
     let orders =
         Orders { cache: cache.clone(), load, serve: None, settings: settings.clone(), faults: dir.path().to_owned() };
     let mut service = Service::started(&orders);

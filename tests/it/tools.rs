@@ -5,8 +5,14 @@ use std::process::{Command, Output};
 
 /// Where the program is; `None`, said aloud, where it is missing. With `CI=true` it has to be there.
 pub fn tool(name: &str) -> Option<PathBuf> {
+    tool_in(name, &[])
+}
+
+/// The same of a program that may lie in one of these directories too.
+pub fn tool_in(name: &str, more: &[PathBuf]) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file());
+    let directories = std::env::split_paths(&path).chain(more.iter().cloned());
+    let found = directories.map(|dir| dir.join(name)).find(|file| file.is_file());
     if found.is_none() {
         assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{name} has to be installed where CI is true");
         eprintln!("skipped: {name} is missing");

@@ -7,8 +7,8 @@ use toml::de::DeValue;
 
 use super::super::connection::PostgresUrl;
 use super::super::source::{
-    CsvFormat, EpochUnit, Fill, Label, Layout, OnDuplicate, OnNullTime, OnViolation, PostgresRows, SourceDefinition,
-    SourceKeys, SourceKind, Validity,
+    CsvFormat, EpochUnit, Fill, Label, Layout, OnDuplicate, OnNullTime, OnViolation, Postgres, PostgresRows,
+    SourceDefinition, SourceKeys, SourceKind, Validity,
 };
 use super::super::template::PathPattern;
 use super::super::zone::Zone;
@@ -81,7 +81,7 @@ pub(super) fn source(name: SourceName, mut table: Table<'_>) -> Option<SourceDef
     let layout = if pushed { Layout::Wide } else { layout(&table) };
     let columns = if pushed { None } else { table.map("columns") };
     let types = table.map("types").unwrap_or_default();
-    let on_duplicate = table.or("on_duplicate", OnDuplicate::Last);
+    let on_duplicate = on_duplicate(which, &table);
     let on_null_time = if pushed { OnNullTime::Error } else { table.or("on_null_time", OnNullTime::Error) };
     let valid = valid(&table);
     let fill = if pushed { None } else { fill(&table) };
@@ -117,7 +117,9 @@ fn kind(which: Kind, table: &Table<'_>) -> Option<SourceKind> {
         Kind::Csv => Some(SourceKind::Csv { paths: paths(table), format: csv(table) }),
         Kind::Postgres => {
             let (url, rows) = (table.required::<PostgresUrl>("url"), rows(table));
-            Some(SourceKind::Postgres { url: url?, rows: rows? })
+            let limit = |key, default| table.or(key, Positive(Duration::from_secs(default))).0;
+            let (connect_timeout, statement_timeout) = (limit("connect_timeout", 5), limit("statement_timeout", 30));
+            Some(SourceKind::Postgres(Postgres { url: url?, rows: rows?, connect_timeout, statement_timeout }))
         }
         Kind::Push => Some(SourceKind::Push),
     }
@@ -169,6 +171,23 @@ fn rows(table: &Table<'_>) -> Option<PostgresRows> {
         return None;
     }
     name.map(PostgresRows::Table).or(query.map(PostgresRows::Query))
+}
+
+fn on_duplicate(which: Kind, table: &Table<'_>) -> OnDuplicate {
+    let said = table.optional("on_duplicate");
+    match which {
+        Kind::Postgres => {
+            if said.is_some_and(|said| said != OnDuplicate::Error) {
+                table.mistake(
+                    "on_duplicate",
+                    "on_duplicate: the rows of a database have no order: name a created_time, or choose one of them in a \
+                     query with DISTINCT ON",
+                );
+            }
+            OnDuplicate::Error
+        }
+        _ => said.unwrap_or(OnDuplicate::Last),
+    }
 }
 
 fn keys(columns: Option<BTreeMap<KeyName, String>>) -> SourceKeys {

@@ -201,6 +201,12 @@ a.toml:6:9: source "s": give either table or query"#,
             r#"a.toml:4:7: source "s": url: a URL begins with postgres://, or is a variable: ${DATABASE_URL}"#,
         ),
         (
+            r#"POSTGRES\nurl = "postgres://db/m"\ntable = "t"\non_duplicate = "last"\nconnect_timeout = "0s"\nstatement_timeout = 30"#,
+            r#"a.toml:6:16: source "s": on_duplicate: the rows of a database have no order: name a created_time, or choose one of them in a query with DISTINCT ON
+a.toml:7:19: source "s": connect_timeout: "0s" is not allowed: use a duration such as "5m" or "10d", more than 0
+a.toml:8:21: source "s": statement_timeout: 30 is not allowed: use a duration such as "5m" or "10d", more than 0"#,
+        ),
+        (
             r#"POSTGRES\nurl = "postgres://me:${hunter-2}@db/m"\ntable = "t""#,
             r#"a.toml:4:7: source "s": url: what stands in ${…} is no name of a variable: use letters, digits and underscores, no digit first"#,
         ),

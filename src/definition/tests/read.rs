@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{BASE, environment, read, read_files};
-use crate::definition::{Definitions, Indicator, PostgresRows, PostgresUrl, SourceKind, ViewSource};
+use crate::definition::{Definitions, Indicator, Postgres, PostgresRows, PostgresUrl, SourceKind, ViewSource};
 use crate::error::{Error, ErrorKind};
 use crate::model::{SourceName, ViewName};
 
@@ -36,7 +36,12 @@ fn a_path_is_relative_to_its_file() {
 fn a_password_never_prints() {
     let text = "[source.s]\nkind = \"postgres\"\nevent_time = \"t\"\nurl = \"postgres://reader:${PGPASSWORD}@db/m\"\ntable = \"t\"";
     let definitions = read(text).unwrap();
-    let SourceKind::Postgres { url, rows } = source_kind(&definitions, "s") else { panic!() };
+    let SourceKind::Postgres(Postgres { url, rows, connect_timeout, statement_timeout }) =
+        source_kind(&definitions, "s")
+    else {
+        panic!()
+    };
+    assert_eq!((connect_timeout.as_secs(), statement_timeout.as_secs()), (5, 30));
     assert_eq!(rows, PostgresRows::Table("t".to_owned()));
     assert_eq!(url.to_string(), "postgres://reader:${PGPASSWORD}@db/m");
     let secret = url.expand(definitions.environment()).unwrap();
