@@ -173,6 +173,10 @@ impl Features {
         let mut changes = Changes { checked: known.len() as u64, outdated: 0 };
         for (gap, version) in known {
             if version.as_ref() != Some(&computing.digest(&gap)?) {
+                if changes.outdated == 0 {
+                    // From rows that give no features, such as those without a column, nothing better can be computed.
+                    computing.features(&gap)?;
+                }
                 let scope = Some(gap.range());
                 changes.outdated += self.store().invalidate_scope(view.name(), Some(entity), scope, CAUSE)?;
             }

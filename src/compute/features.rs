@@ -325,7 +325,7 @@ impl<'a> Computing<'a> {
         self.store.warm_until(self.bound.recipe.view(), entity, range, self, until)
     }
 
-    fn features(&self, gap: &Gap) -> Result<RecordBatch> {
+    pub(super) fn features(&self, gap: &Gap) -> Result<RecordBatch> {
         let range = TimeRange::new(gap.source_start(), gap.range().end())?;
         self.bound.recipe.compute(gap, &self.rows(gap.entity(), range)?)
     }

@@ -26,14 +26,14 @@ source = "bars"
 lookback = "30m"
 [view.momentum.features]
 close = { column = "close" }
-mean = { kind = "sma", column = "close", period = 3 }
+half = { sql = "close / 2" }
 
 [view.smooth]
 entity = "symbol"
 source = "view:momentum"
 lookback = "30m"
 [view.smooth.features]
-double = { sql = "mean * 2" }
+double = { sql = "half * 4" }
 "#;
 
 struct Desk {
@@ -65,8 +65,8 @@ fn open(dir: &Path) -> Live {
 }
 
 /// Closes of A by day and minute of March 2024.
-const BARS: [(u32, u32, f64); 6] =
-    [(5, 0, 1.0), (5, 600, 2.0), (5, 1430, 3.0), (6, 10, 4.0), (6, 600, 5.0), (7, 600, 6.0)];
+const BARS: [(u32, u32, f64); 7] =
+    [(5, 0, 1.0), (5, 600, 2.0), (5, 1430, 3.0), (6, 10, 4.0), (6, 600, 5.0), (7, 600, 6.0), (8, 600, 7.0)];
 
 fn csv(bars: &[(u32, u32, f64)]) -> String {
     let mut text = "symbol,time,close,size\n".to_owned();
@@ -135,7 +135,7 @@ fn only_blocks_whose_rows_changed_are_computed_again() {
     let outdated = r#"featurestore_invalidations_total{cause="source",view="momentum"}"#;
     assert_eq!(desk.metric(outdated), 2.0, "of the fifth and the sixth");
     assert_eq!(desk.get("momentum", 7).0, Outcome::Hit);
-    assert_eq!(desk.get("momentum", 6), (Outcome::Miss, vec![Some(4.0), Some(5.0)]));
+    assert_eq!(desk.get("momentum", 6).1, [Some(4.0), Some(5.0)]);
 }
 
 #[test]
@@ -160,9 +160,9 @@ fn a_file_may_be_appended_to_truncated_renamed_over_deleted_and_put_back() {
     let file = desk.path("data/bars.csv");
     use std::io::Write as _;
     let mut appended = std::fs::OpenOptions::new().append(true).open(&file).unwrap();
-    writeln!(appended, "A,2024-03-07 11:00:00,7.5,1").unwrap();
+    writeln!(appended, "A,2024-03-07 11:00:00,6.5,1").unwrap();
     drop(appended);
-    desk.await_values(7, &[6.0, 7.5]);
+    desk.await_values(7, &[6.0, 6.5]);
     assert_eq!(desk.get("momentum", 5).0, Outcome::Hit, "what is before it is as it was");
 
     let cut = std::fs::OpenOptions::new().write(true).open(&file).unwrap();
@@ -170,7 +170,7 @@ fn a_file_may_be_appended_to_truncated_renamed_over_deleted_and_put_back() {
     drop(cut);
     desk.await_values(6, &[4.0]);
 
-    std::fs::write(desk.path("data/new"), csv(&[(6, 10, 8.0)])).unwrap();
+    std::fs::write(desk.path("data/new"), csv(&[(6, 10, 8.0), (8, 0, 9.0)])).unwrap();
     std::fs::rename(desk.path("data/new"), &file).unwrap();
     desk.await_values(6, &[8.0]);
 
@@ -214,18 +214,19 @@ fn what_changed_while_nobody_watched_is_found_at_the_start() {
 fn a_tail_whose_beginning_changed_is_not_extended() {
     // Nobody watches: the tail says itself from which rows it was computed.
     let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("views")).unwrap();
     std::fs::create_dir(dir.path().join("data")).unwrap();
     std::fs::write(dir.path().join("data/bars.csv"), csv(&BARS)).unwrap();
     let store = FeatureStore::builder(dir.path().join("cache")).open().unwrap();
     let texts = [(dir.path().join("views/desk.toml"), VIEWS.to_owned())];
     let definitions = crate::definition::Definitions::of_texts(texts, Default::default()).unwrap();
     let features = Features::builder(store, definitions).open().unwrap();
-    get(&features, "momentum", day(7));
+    get(&features, "momentum", day(8));
     let mut bars = BARS.to_vec();
-    bars[5].2 = 6.5;
-    bars.push((7, 700, 7.0));
+    bars[6].2 = 6.5;
+    bars.push((8, 700, 8.0));
     std::fs::write(dir.path().join("data/bars.csv"), csv(&bars)).unwrap();
-    assert_eq!(get(&features, "momentum", day(7)).1, [Some(6.5), Some(7.0)]);
+    assert_eq!(get(&features, "momentum", day(8)).1, [Some(6.5), Some(8.0)]);
 }
 
 #[test]
@@ -265,10 +266,10 @@ fn definitions_that_hold_are_taken_and_others_leave_the_old_ones() {
     };
     assert_eq!(desk.metric(ok), 1.0);
     for bad in [
-        VIEWS.replace("period = 3", "period = three"),
+        VIEWS.replace("lookback = \"30m\"", "lookback = 30"),
         VIEWS.replace("column = \"close\"", "column = \"price\""),
-        // Three rows of ten hours do not fit into half an hour.
-        VIEWS.replace("period = 3 }", "period = 3 }\nlong = { kind = \"lag\", column = \"close\", bars = 2 }"),
+        // The row before the seventh's only one is more than half an hour older.
+        VIEWS.replace("half = ", "last = { kind = \"lag\", column = \"close\", bars = 1 }\nhalf = "),
     ] {
         std::fs::write(&file, bad).unwrap();
         becomes(0.0);
