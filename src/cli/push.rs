@@ -138,7 +138,7 @@ impl Report for PushFacts {
         let entities = quantity::counted(self.entities as u64, "entity", "entities");
         page.line(&format!("Pushed {rows} of {entities} to {}.", self.source));
         page.gap();
-        page.field("New or changed", &quantity::counted(self.push.changed as u64, "row", "rows"));
-        page.field("Invalidated", &quantity::counted(self.push.invalidated, "block", "blocks"));
+        page.field("Changed", &quantity::counted(self.push.changed as u64, "row", "rows"));
+        page.field("Forgotten", &quantity::counted(self.push.invalidated, "block", "blocks"));
     }
 }

@@ -40,8 +40,19 @@ impl Larder {
     /// Nothing of this machine's environment is seen, and everything is old enough to be cleaned.
     pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        command.args(arguments);
+        self.at_home(command)
+    }
+
+    /// What a page prints for a shell.
+    pub fn shell(&self, script: &str) -> Command {
+        let mut command = Command::new("bash");
+        command.args(["-ec", script]);
+        self.at_home(command)
+    }
+
+    fn at_home(&self, mut command: Command) -> Command {
         command
-            .args(arguments)
             .env_clear()
             .env("HOME", self.home.path())
             .env("FEATURE_CACHE_DIR", self.cache())

@@ -404,3 +404,29 @@ fn the_fifteen_features_of_the_shipped_example_are_there_in_their_order() {
     // No position was pushed, and a session of five hours is too short for one of four at its beginning.
     assert!(missing.iter().all(|name| ["position", "time_normalized", "log_ret_4h"].contains(name)), "{missing:?}");
 }
+
+#[test]
+fn the_way_to_a_view_of_ones_own_runs_as_it_is_printed() {
+    let larder = Larder::new();
+    let page = std::fs::read_to_string(checkout::path("docs/features.md")).unwrap();
+    let path = format!("{}:{}", larder.path("").display(), std::env::var("PATH").unwrap());
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_larder"), larder.path("larder")).unwrap();
+    let mut said = Vec::new();
+    for (before, block) in page.split("```").collect::<Vec<_>>().chunks(2).filter_map(|pair| match pair {
+        [before, block] => Some((before, block.strip_prefix("sh\n")?)),
+        _ => None,
+    }) {
+        let expected = i32::from(before.trim_end().ends_with("<!-- exit 1 -->"));
+        let mut command = larder.shell(block);
+        let output = command.env("PATH", &path).output().unwrap();
+        let text = stdout(&output) + &stderr(&output);
+        assert_eq!(code(&output), expected, "{block}\n{text}");
+        said.push(text);
+    }
+    assert_eq!(said.len(), 6);
+    let told = "feature range_pct is";
+    assert!(said[2].contains(told) && said[2].contains("feature sma_12 is") && !said[3].contains(told), "{said:?}");
+    assert!(said[4].contains("24 rows, miss"), "{}", said[4]);
+    assert!(said[5].contains("Pushed 2 rows of 1 entity to state"), "{}", said[5]);
+    assert!(said[5].contains("model of symbol=EURUSD: 3 rows"), "{}", said[5]);
+}
