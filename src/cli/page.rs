@@ -46,6 +46,13 @@ pub enum Align {
     Right,
 }
 
+/// A text from outside with its control characters written out, so that none reaches the terminal: not even line
+/// breaks.
+pub fn plain(text: &str) -> String {
+    let written = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    text.chars().map(written).collect()
+}
+
 /// A text that grows line by line.
 pub struct Page {
     text: String,

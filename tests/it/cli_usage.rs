@@ -5,7 +5,28 @@ use std::process::Stdio;
 
 use crate::cli::{Larder, code, json, stderr, stdout};
 
-const COMMANDS: [&str; 9] = ["demo", "stats", "slo", "clean", "invalidate", "verify", "repair", "doctor", "explain"];
+const COMMANDS: [&str; 20] = [
+    "demo",
+    "apply",
+    "plan",
+    "validate",
+    "views",
+    "sources",
+    "entities",
+    "services",
+    "registry",
+    "get",
+    "push",
+    "warm",
+    "stats",
+    "slo",
+    "clean",
+    "invalidate",
+    "verify",
+    "repair",
+    "doctor",
+    "explain",
+];
 
 /// The commands that look after a cache, as they are typed at the least.
 const LOOK_AFTER: [&str; 8] =
