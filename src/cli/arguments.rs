@@ -9,8 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use super::failure::Exit;
 use super::report::Printer;
 use super::{
-    apply, clean, demo, doctor, explain, get, invalidate, kinds, plan, push, registry, repair, slo, stats, validate,
-    verify, views, warm,
+    apply, clean, demo, doctor, explain, get, invalidate, kinds, plan, push, registry, repair, slo, sql, stats,
+    validate, verify, views, warm,
 };
 use crate::error::Error;
 
@@ -64,6 +64,7 @@ pub enum Command {
     Services(kinds::Options),
     Registry(registry::Options),
     Get(get::Options),
+    Sql(sql::Options),
     Push(push::Options),
     Warm(warm::Options),
     Stats(stats::Options),

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `arguments` | what can be typed |
 //! | `session` | settings and cache directory of one run |
-//! | `demo`, `apply`, `plan`, `registry`, `validate`, `views`, `kinds`, `describe`, `get`, `push`, `warm`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `doctor`, `explain`, `serve` | one per command: options, work, report |
+//! | `demo`, `apply`, `plan`, `registry`, `validate`, `views`, `kinds`, `describe`, `get`, `sql`, `push`, `warm`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `doctor`, `explain`, `serve` | one per command: options, work, report |
 //! | `report`, `page` | a report as JSON and as text |
 //! | `progress`, `interrupt`, `failure` | a bar, Ctrl-C, and what ends a command early |
 //!
@@ -27,6 +27,7 @@ mod invalidate;
 mod kinds;
 mod logging;
 mod names;
+mod output;
 mod page;
 mod plan;
 mod progress;
@@ -38,6 +39,7 @@ mod report;
 mod serve;
 mod session;
 mod slo;
+mod sql;
 mod stats;
 mod validate;
 mod verify;
@@ -79,6 +81,7 @@ fn execute(arguments: &Arguments) -> ExitCode {
         Command::Entities(options) => printer.result(kinds::entities(options, &session)),
         Command::Services(options) => printer.result(kinds::services(options, &session)),
         Command::Registry(options) => printer.result(registry::run(options, &session)),
+        Command::Sql(options) => printer.result(sql::run(options, &session)),
         Command::Get(options) => printer.result(get::run(options, &session)),
         Command::Push(options) => printer.result(push::run(options, &session)),
         Command::Warm(options) => printer.result(warm::run(options, &session)),

@@ -124,6 +124,11 @@ impl Page {
         self.width.saturating_sub(first + self.between()) / (each + self.between())
     }
 
+    /// Whether columns of these widths fit side by side.
+    pub fn holds(&self, widths: &[usize]) -> bool {
+        widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * self.between() <= self.width
+    }
+
     /// Columns between those of a table.
     fn between(&self) -> usize {
         if self.width < 72 { 1 } else { 2 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use crate::cli::{Larder, code, json, stderr, stdout};
 
-const COMMANDS: [&str; 20] = [
+const COMMANDS: [&str; 21] = [
     "demo",
     "apply",
     "plan",
@@ -16,6 +16,7 @@ const COMMANDS: [&str; 20] = [
     "services",
     "registry",
     "get",
+    "sql",
     "push",
     "warm",
     "stats",
@@ -29,8 +30,17 @@ const COMMANDS: [&str; 20] = [
 ];
 
 /// The commands that look after a cache, as they are typed at the least.
-const LOOK_AFTER: [&str; 8] =
-    ["stats", "slo", "clean", "invalidate --view v", "verify", "repair", "doctor", "explain HitRatioLow"];
+const LOOK_AFTER: [&str; 9] = [
+    "stats",
+    "slo",
+    "sql VALUES(1)",
+    "clean",
+    "invalidate --view v",
+    "verify",
+    "repair",
+    "doctor",
+    "explain HitRatioLow",
+];
 
 #[test]
 fn every_command_has_help_with_an_example() {
