@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
+use super::changes::{Change, Changes, ViewChange};
 use super::definitions::{self, DIRECTORY};
 use super::failure::Failure;
 use super::page::{Align, Page, Tone};
@@ -13,9 +14,8 @@ use super::report::Report;
 use super::session::Session;
 use super::validate;
 use crate::compute::Validation;
-use crate::definition::{Definitions, Environment};
+use crate::definition::Environment;
 use crate::error::{Error, Result};
-use crate::model::ViewName;
 use crate::registry::Registry;
 
 const EXAMPLES: &str = "\
@@ -45,28 +45,11 @@ pub struct ApplyFacts {
     version: u64,
     /// Whether anything differs from the version before.
     changed: bool,
-    views: Vec<ViewChange>,
+    #[serde(flatten)]
+    changes: Changes,
     warnings: Vec<String>,
     #[serde(skip)]
     next: String,
-}
-
-/// A view before and after.
-#[derive(Debug, Serialize)]
-struct ViewChange {
-    view: ViewName,
-    change: Change,
-    fingerprint: Option<String>,
-    was: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Change {
-    New,
-    Changed,
-    Same,
-    Removed,
 }
 
 /// Applies.
@@ -81,10 +64,10 @@ pub fn run(options: &Options, session: &Session) -> Result<ApplyFacts, Failure> 
     features.check()?;
     let definitions = features.definitions();
     let old = before.as_ref().map(|version| version.definitions(Environment::of_process())).transpose()?;
-    let views = changes(old.as_ref(), definitions);
+    let changes = Changes::between(old.as_ref(), definitions);
     if !options.unchecked {
         let is_another = |view: &&ViewChange| matches!(view.change, Change::New | Change::Changed);
-        let others: Vec<_> = views.iter().filter(is_another).map(|view| view.view.clone()).collect();
+        let others: Vec<_> = changes.views.iter().filter(is_another).map(|view| view.view.clone()).collect();
         refuse(&validate::validate(&features, &others, session)?)?;
     }
     let changed = before.as_ref().is_none_or(|before| before.files != files);
@@ -94,7 +77,7 @@ pub fn run(options: &Options, session: &Session) -> Result<ApplyFacts, Failure> 
     };
     let warnings = definitions.warnings().iter().map(ToString::to_string).collect();
     let next = session.command("views");
-    Ok(ApplyFacts { version, changed, views, warnings, next })
+    Ok(ApplyFacts { version, changed, changes, warnings, next })
 }
 
 /// That a sample of the views' values is as it should be.
@@ -110,35 +93,6 @@ fn refuse(validations: &[Validation]) -> Result<()> {
     Err(Error::invalid(format!("{}; or apply it as it is with --unchecked", findings.join("; "))))
 }
 
-fn changes(old: Option<&Definitions>, new: &Definitions) -> Vec<ViewChange> {
-    // A fingerprint that cannot be told (a variable that is not set any more) is another.
-    let fingerprint = |definitions: &Definitions, name: &ViewName| {
-        definitions.feature_view(name).ok().map(|view| view.fingerprint().to_string())
-    };
-    let before = |name| old.filter(|old| old.views().contains_key(name)).map(|old| fingerprint(old, name));
-    let mut changes: Vec<_> = new
-        .views()
-        .keys()
-        .map(|name| {
-            let (now, was) = (fingerprint(new, name), before(name));
-            let change = match &was {
-                None => Change::New,
-                Some(was) if *was == now => Change::Same,
-                Some(_) => Change::Changed,
-            };
-            ViewChange { view: name.clone(), change, fingerprint: now, was: was.flatten() }
-        })
-        .collect();
-    let gone = old.into_iter().flat_map(|old| old.views().keys().map(move |name| (old, name)));
-    changes.extend(gone.filter(|(_, name)| !new.views().contains_key(*name)).map(|(old, name)| ViewChange {
-        view: name.clone(),
-        change: Change::Removed,
-        fingerprint: None,
-        was: fingerprint(old, name),
-    }));
-    changes
-}
-
 /// Who runs this, as far as the environment says.
 fn user() -> String {
     ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_else(|| "unknown".to_owned())
@@ -149,7 +103,7 @@ impl Report for ApplyFacts {
         for warning in &self.warnings {
             page.line(&format!("{} {warning}", Tone::Warning.paint("warning:")));
         }
-        let views = quantity::counted(self.views.len() as u64, "view", "views");
+        let views = quantity::counted(self.changes.views.len() as u64, "view", "views");
         page.line(&match self.changed {
             true => format!("Version {} of the definitions: {views}.", self.version),
             false => format!("Nothing changed: version {} of the definitions stays.", self.version),
@@ -157,15 +111,10 @@ impl Report for ApplyFacts {
         page.gap();
         page.table(
             [("view", Align::Left), ("", Align::Left), ("fingerprint", Align::Left)],
-            self.views.iter().map(|view| {
-                let change = match view.change {
-                    Change::New => "new",
-                    Change::Changed => "changed",
-                    Change::Same => "same",
-                    Change::Removed => "removed",
-                };
+            self.changes.views.iter().map(|view| {
                 let fingerprint = view.fingerprint.clone().or_else(|| view.was.clone());
-                [view.view.to_string(), change.to_owned(), fingerprint.unwrap_or_else(|| "unknown".to_owned())]
+                let fingerprint = fingerprint.unwrap_or_else(|| "unknown".to_owned());
+                [view.view.to_string(), view.change.as_str().to_owned(), fingerprint]
             }),
         );
         page.gap();

@@ -9,7 +9,8 @@ use clap::{Args, Parser, Subcommand};
 use super::failure::Exit;
 use super::report::Printer;
 use super::{
-    apply, clean, demo, doctor, explain, get, invalidate, push, repair, slo, stats, validate, verify, views, warm,
+    apply, clean, demo, doctor, explain, get, invalidate, kinds, plan, push, registry, repair, slo, sql, stats,
+    validate, verify, views, warm,
 };
 use crate::error::Error;
 
@@ -49,9 +50,21 @@ pub struct Common {
 pub enum Command {
     Demo(demo::Options),
     Apply(apply::Options),
+    Plan(plan::Options),
     Validate(validate::Options),
     Views(views::Options),
+    /// List the sources that were applied, or describe one
+    #[command(after_help = kinds::SOURCES)]
+    Sources(kinds::Options),
+    /// List the entities that were applied, or describe one
+    #[command(after_help = kinds::ENTITIES)]
+    Entities(kinds::Options),
+    /// List the services that were applied, or describe one
+    #[command(after_help = kinds::SERVICES)]
+    Services(kinds::Options),
+    Registry(registry::Options),
     Get(get::Options),
+    Sql(sql::Options),
     Push(push::Options),
     Warm(warm::Options),
     Stats(stats::Options),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::session::Session;
 use crate::clock::SystemClock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::manifest::{Journal, Manifest, Query, Record};
+use crate::manifest::{Journal, Manifest, Query, Record, ViewSummary};
 use crate::model::Timestamp;
 use crate::store::{CacheDir, Publish};
 use crate::upkeep;
@@ -50,6 +50,17 @@ impl Cache {
         let dir = CacheDir::open(root, Publish::Fast, &format!("larder-{}", std::process::id()))?;
         let manifest = Manifest::new(dir.root(), Arc::new(SystemClock));
         Ok(Self { dir, manifest, journal: RefCell::default() })
+    }
+
+    /// The blocks of each version of each view; none where there is no cache.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open) and [`read`](Self::read).
+    pub fn summaries(session: &Session) -> Result<Vec<ViewSummary>> {
+        match Self::open(session) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+            cache => cache?.read(session.now(), |query| query.view_summaries()),
+        }
     }
 
     /// Asks the manifest, which is made from the block files first where nobody has done that yet.

@@ -22,14 +22,23 @@ fn files(directory: &Path) -> Result<Vec<DefinitionFile>> {
     Ok(files.into_iter().map(|(path, text)| DefinitionFile { path: absolute(path), text }).collect())
 }
 
+/// The definition files of a directory, and what they define.
+///
+/// # Errors
+/// `Invalid` with every mistake in the files; those of reading them.
+pub fn read(directory: &Path) -> Result<(Vec<DefinitionFile>, Definitions)> {
+    let files = files(directory)?;
+    let texts = files.iter().map(|file| (file.path.clone(), file.text.clone()));
+    let definitions = Definitions::of_texts(texts, Environment::of_process())?;
+    Ok((files, definitions))
+}
+
 /// The definition files of a directory, and the features that they define, over the session's cache.
 ///
 /// # Errors
 /// `Invalid` with every mistake in the files; those of reading them and of opening the store.
 pub fn candidate(directory: &Path, session: &Session) -> Result<(Vec<DefinitionFile>, Features)> {
-    let files = files(directory)?;
-    let texts = files.iter().map(|file| (file.path.clone(), file.text.clone()));
-    let definitions = Definitions::of_texts(texts, Environment::of_process())?;
+    let (files, definitions) = read(directory)?;
     let store = FeatureStore::builder(&session.root).settings(session.settings.clone()).open()?;
     Ok((files, Features::builder(store, definitions).open()?))
 }

@@ -1,7 +1,5 @@
 //! `larder get`: features of an entity, from the cache or computed.
 
-mod output;
-
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -12,7 +10,8 @@ use serde::Serialize;
 use super::definitions;
 use super::failure::Failure;
 use super::names::existing;
-use super::page::{Align, Page};
+use super::output;
+use super::page::Page;
 use super::quantity;
 use super::report::Report;
 use super::session::Session;
@@ -217,7 +216,7 @@ impl Report for GetFacts {
             return;
         }
         if let Some(rows) = self.rows.as_ref().filter(|rows| rows.0.num_rows() > 0) {
-            output::table(page, &rows.0, SHOWN);
+            output::newest(page, &rows.0, SHOWN);
         }
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `arguments` | what can be typed |
 //! | `session` | settings and cache directory of one run |
-//! | `demo`, `apply`, `validate`, `views`, `get`, `push`, `warm`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `doctor`, `explain`, `serve` | one per command: options, work, report |
+//! | `demo`, `apply`, `plan`, `registry`, `validate`, `views`, `kinds`, `describe`, `get`, `sql`, `push`, `warm`, `stats`, `slo`, `clean`, `invalidate`, `verify`, `repair`, `doctor`, `explain`, `serve` | one per command: options, work, report |
 //! | `report`, `page` | a report as JSON and as text |
 //! | `progress`, `interrupt`, `failure` | a bar, Ctrl-C, and what ends a command early |
 //!
@@ -13,26 +13,33 @@
 mod apply;
 mod arguments;
 mod cache;
+mod changes;
 mod clean;
 mod definitions;
 mod demo;
+mod describe;
 mod doctor;
 mod explain;
 mod failure;
 mod get;
 mod interrupt;
 mod invalidate;
+mod kinds;
 mod logging;
 mod names;
+mod output;
 mod page;
+mod plan;
 mod progress;
 mod push;
+mod registry;
 mod repair;
 mod report;
 #[cfg(feature = "server")]
 mod serve;
 mod session;
 mod slo;
+mod sql;
 mod stats;
 mod validate;
 mod verify;
@@ -67,8 +74,14 @@ fn execute(arguments: &Arguments) -> ExitCode {
     match &arguments.command {
         Command::Demo(options) => printer.result(demo::run(options, &session)),
         Command::Apply(options) => printer.result(apply::run(options, &session)),
+        Command::Plan(options) => printer.result(plan::run(options, &session)),
         Command::Validate(options) => printer.result(validate::run(options, &session)),
         Command::Views(options) => printer.result(views::run(options, &session)),
+        Command::Sources(options) => printer.result(kinds::sources(options, &session)),
+        Command::Entities(options) => printer.result(kinds::entities(options, &session)),
+        Command::Services(options) => printer.result(kinds::services(options, &session)),
+        Command::Registry(options) => printer.result(registry::run(options, &session)),
+        Command::Sql(options) => printer.result(sql::run(options, &session)),
         Command::Get(options) => printer.result(get::run(options, &session)),
         Command::Push(options) => printer.result(push::run(options, &session)),
         Command::Warm(options) => printer.result(warm::run(options, &session)),

@@ -46,6 +46,13 @@ pub enum Align {
     Right,
 }
 
+/// A text from outside with its control characters written out, so that none reaches the terminal: not even line
+/// breaks.
+pub fn plain(text: &str) -> String {
+    let written = |c: char| if c.is_control() { c.escape_default().collect() } else { String::from(c) };
+    text.chars().map(written).collect()
+}
+
 /// A text that grows line by line.
 pub struct Page {
     text: String,
@@ -115,6 +122,11 @@ impl Page {
     /// How many columns of this width fit beside a first one, each as wide as its text.
     pub fn fitting(&self, first: usize, each: usize) -> usize {
         self.width.saturating_sub(first + self.between()) / (each + self.between())
+    }
+
+    /// Whether columns of these widths fit side by side.
+    pub fn holds(&self, widths: &[usize]) -> bool {
+        widths.iter().sum::<usize>() + widths.len().saturating_sub(1) * self.between() <= self.width
     }
 
     /// Columns between those of a table.

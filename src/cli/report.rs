@@ -21,6 +21,23 @@ pub trait Report: Serialize {
     }
 }
 
+/// All of a kind, or one.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Shown<A, O> {
+    All(A),
+    One(O),
+}
+
+impl<A: Report, O: Report> Report for Shown<A, O> {
+    fn write(&self, page: &mut Page) {
+        match self {
+            Self::All(all) => all.write(page),
+            Self::One(one) => one.write(page),
+        }
+    }
+}
+
 /// Prints the one report of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Printer {

@@ -4,22 +4,27 @@ use clap::Args;
 use serde::Serialize;
 
 use super::definitions;
+use super::describe::{self, Action, DescribeFacts};
 use super::failure::Failure;
 use super::page::{Align, Page};
 use super::quantity;
-use super::report::Report;
+use super::report::{Report, Shown};
 use super::session::Session;
 use crate::definition::ViewSource;
 
 const EXAMPLES: &str = "\
 Examples:
   larder views
+  larder views describe technical_features
   larder views --json | jq -r '.views[].name'";
 
-/// List the feature views that were applied
+/// List the feature views that were applied, or describe one
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
-pub struct Options {}
+pub struct Options {
+    #[command(subcommand)]
+    action: Option<Action>,
+}
 
 /// The views.
 #[derive(Debug, Serialize)]
@@ -49,11 +54,14 @@ struct ServiceFacts {
     contract: Option<String>,
 }
 
-/// Lists them.
+/// Lists them, or describes one.
 ///
 /// # Errors
-/// `NotFound` where nothing was applied.
-pub fn run(_: &Options, session: &Session) -> Result<ViewsFacts, Failure> {
+/// `NotFound` where nothing was applied or there is no such view.
+pub fn run(options: &Options, session: &Session) -> Result<Shown<ViewsFacts, DescribeFacts>, Failure> {
+    if let Some(Action::Describe { name }) = &options.action {
+        return describe::view(name, session).map(Shown::One);
+    }
     let definitions = definitions::applied(session)?;
     let views = definitions.views().values().map(|view| ViewFacts {
         name: view.name.to_string(),
@@ -75,7 +83,7 @@ pub fn run(_: &Options, session: &Session) -> Result<ViewsFacts, Failure> {
         features: service.features.len(),
         contract: service.contract.clone(),
     });
-    Ok(ViewsFacts { views: views.collect(), services: services.collect() })
+    Ok(Shown::All(ViewsFacts { views: views.collect(), services: services.collect() }))
 }
 
 impl Report for ViewsFacts {

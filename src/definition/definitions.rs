@@ -77,12 +77,22 @@ impl Definitions {
             Error::new(ErrorKind::NotFound, format!("view {name} is not defined: the views are {}", known.join(", ")))
         })?;
         let rows = match &view.source {
-            ViewSource::Source(source) => canonical::source(self.source(source)?, &self.environment)
-                .map_err(|error| Error::invalid(format!("view {name}: source {source}: {error}")))?,
+            ViewSource::Source(source) => {
+                self.rows_of(source).map_err(|error| Error::invalid(format!("view {name}: {error}")))?
+            }
             ViewSource::View(read) => Value::String(self.feature_view(read)?.fingerprint().to_string()),
         };
         let lateness = self.lateness(view)?;
         self.builder(view)?.lateness(lateness).definition(canonical::view(view, rows)?).build()
+    }
+
+    /// What decides the rows of a source: equal for sources that mean the same. It holds no secret.
+    ///
+    /// # Errors
+    /// `Invalid` where a variable is not set that its path or URL needs.
+    pub fn rows_of(&self, name: &SourceName) -> Result<Value> {
+        canonical::source(self.source(name)?, &self.environment)
+            .map_err(|error| Error::invalid(format!("source {name}: {error}")))
     }
 
     /// The feature view, but for its lateness and what it is computed from: others decide these.

@@ -139,6 +139,18 @@ impl Manifest {
         Ok(rebuilt)
     }
 
+    /// Folds, and does `work` while nobody has the file open and the lock keeps others out.
+    ///
+    /// # Errors
+    /// Those of [`fold`](Self::fold) and of `work`.
+    #[cfg(feature = "cli")]
+    pub(super) fn while_closed<T>(&self, work: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
+        let lock = self.lock()?;
+        let journals = self.journals()?;
+        self.session(&lock, &journals, |_, _| Ok(()))?;
+        work(&self.path())
+    }
+
     fn lock(&self) -> Result<ManifestLock> {
         ManifestLock::acquire(&self.cache_dir.join("manifest.lock"), self.patience)
     }

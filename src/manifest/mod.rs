@@ -9,9 +9,12 @@
 //! | `journal` | the file in which it tells it |
 //! | `handle` | [`Manifest`]: lock, fold, read, rebuild |
 //! | `lock`, `database`, `failure`, `schema` | the DuckDB file, its tables, and what its errors mean |
+//! | `copy` | its tables in memory, for SQL of others |
 //! | `fold`, `stage`, `sheet`, `merge`, `rebuild` | from records to rows |
 //! | `query` | questions |
 
+#[cfg(feature = "cli")]
+mod copy;
 mod database;
 mod failure;
 mod fold;

@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) const VERSION: i64 = 3;
 
 /// Tables and views. Each statement may run again over a manifest that has them.
-const TABLES: &str = "
+pub(super) const TABLES: &str = "
 CREATE TABLE IF NOT EXISTS meta (key VARCHAR NOT NULL, value VARCHAR NOT NULL);
 CREATE TABLE IF NOT EXISTS journals (name VARCHAR NOT NULL, read_to BIGINT NOT NULL);
 CREATE TABLE IF NOT EXISTS manifest (

@@ -2,9 +2,11 @@
 //!
 //! Each version is a file `<cache dir>/registry/<number>.json` that never changes: what was in the definition files,
 //! when and by whom it was applied. They do not live in the manifest, because that can be made again from the blocks
-//! and definitions cannot.
+//! and definitions cannot. Whoever adds versions holds a lock on the directory; readers need none.
 
 #![expect(clippy::disallowed_methods, reason = "the files of the registry are its own")]
+
+mod backup;
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -17,6 +19,8 @@ use serde::{Deserialize, Serialize};
 use crate::definition::{Definitions, Environment};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Timestamp;
+
+pub use backup::Restored;
 
 const DIRECTORY: &str = "registry";
 
@@ -107,7 +111,10 @@ impl Registry {
             text => text.map_err(|error| self.failed("read", &path, error))?,
         };
         let damaged = |error| {
-            let what = format!("{} is damaged: take it from a backup, or remove it and apply again", path.display());
+            let what = format!(
+                "{} is damaged: remove it, then `larder registry restore` a backup or apply again",
+                path.display()
+            );
             Error::with_source(ErrorKind::Corrupt, what, error)
         };
         serde_json::from_str(&text).map_err(damaged)
@@ -120,28 +127,42 @@ impl Registry {
     /// `Busy` where somebody else has added a version since; `Unavailable` where it cannot be written.
     pub fn add(&self, base: u64, files: Vec<DefinitionFile>, now: Timestamp, by: &str) -> Result<Version> {
         let version = Version { number: base + 1, applied: now, by: by.to_owned(), files };
-        let text = serde_json::to_vec_pretty(&version)
-            .map_err(|error| Error::with_source(ErrorKind::Internal, "definitions cannot be written as JSON", error))?;
+        let _lock = self.lock()?;
+        self.publish(std::slice::from_ref(&version)).map(|()| version)
+    }
+
+    /// Keeps everybody else from adding versions until it is dropped; makes the directory.
+    fn lock(&self) -> Result<File> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
         made.map_err(|error| self.failed("make", &self.directory, error))?;
+        let directory = File::open(&self.directory).and_then(|file| file.lock().map(|()| file));
+        directory.map_err(|error| self.failed("lock", &self.directory, error))
+    }
+
+    /// Writes versions, then gives them their names in this order.
+    fn publish(&self, versions: &[Version]) -> Result<()> {
         // Threads and processes each have their own.
         static BEGUN: AtomicU64 = AtomicU64::new(0);
-        let begun = format!(".{}-{}.tmp", std::process::id(), BEGUN.fetch_add(1, Ordering::Relaxed));
-        let (path, begun) = (self.path(version.number), self.directory.join(begun));
-        let written = write(&begun, &text).and_then(|()| {
-            // A link and no rename: it fails where the number is taken.
-            fs::hard_link(&begun, &path)?;
-            File::open(&self.directory)?.sync_all()
-        });
-        // What is left of it is nobody's version.
-        let _ = fs::remove_file(&begun);
-        match written {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(Error::new(
-                ErrorKind::Busy,
-                format!("somebody else has applied version {} meanwhile: look at the plan again", version.number),
-            )),
-            written => written.map(|()| version).map_err(|error| self.failed("write", &path, error)),
+        let mut begun = Begun(Vec::new());
+        for version in versions {
+            let number = BEGUN.fetch_add(1, Ordering::Relaxed);
+            let path = self.directory.join(format!(".{}-{number}.tmp", std::process::id()));
+            begun.0.push((path.clone(), self.path(version.number)));
+            let text = json(version)?;
+            write(&path, &text).map_err(|error| self.failed("write", &path, error))?;
         }
+        for (begun, path) in &begun.0 {
+            // A link and no rename: it fails where the number is taken.
+            fs::hard_link(begun, path).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => Error::new(
+                    ErrorKind::Busy,
+                    format!("somebody else has made {} meanwhile: look at the plan again", path.display()),
+                ),
+                _ => self.failed("write", path, error),
+            })?;
+        }
+        let synced = File::open(&self.directory).and_then(|directory| directory.sync_all());
+        synced.map_err(|error| self.failed("write", &self.directory, error))
     }
 
     fn path(&self, number: u64) -> PathBuf {
@@ -160,6 +181,22 @@ impl Registry {
     fn failed(&self, doing: &str, path: &Path, error: io::Error) -> Error {
         Error::with_source(ErrorKind::Unavailable, format!("cannot {doing} {}", path.display()), error)
     }
+}
+
+/// Files that were begun, with the names that they get; what is left of them is nobody's version.
+struct Begun(Vec<(PathBuf, PathBuf)>);
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        for (begun, _) in &self.0 {
+            let _ = fs::remove_file(begun);
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec_pretty(value)
+        .map_err(|error| Error::with_source(ErrorKind::Internal, "definitions cannot be written as JSON", error))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {

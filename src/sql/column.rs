@@ -5,7 +5,7 @@ use arrow::datatypes::{DataType, TimeUnit};
 use crate::error::{Error, Result};
 
 /// DuckDB's type for a column, or an error that names the column.
-pub(super) fn sql_type(column: &str, data_type: &DataType) -> Result<String> {
+pub(crate) fn sql_type(column: &str, data_type: &DataType) -> Result<String> {
     let name = match data_type {
         DataType::Boolean => "BOOLEAN",
         DataType::Int8 => "TINYINT",

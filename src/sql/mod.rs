@@ -12,6 +12,8 @@ mod select;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use column::quoted;
+pub(crate) use column::{quoted, sql_type};
 pub use sandbox::{Limits, Sandbox};
 pub use select::Select;
+#[cfg(feature = "cli")]
+pub(crate) use select::tables;

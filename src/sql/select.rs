@@ -58,7 +58,40 @@ impl Select {
 /// The table that expressions read.
 pub(super) const ROWS: &str = "rows";
 
+/// The tables that a query reads. It is one `SELECT`, which may ask
+/// for the present or a random number, but in `FROM` calls no function that reads or does anything.
+///
+/// # Errors
+/// `Invalid`, saying what is wrong.
+pub(crate) fn tables(sandbox: &Sandbox, text: &str) -> Result<Tables> {
+    let Found { tables, with, table_functions, .. } = found(sandbox, text, text, 0)?;
+    check_table_functions(&table_functions, "it may read tables only")?;
+    Ok(Tables { read: tables, own: with })
+}
+
+/// What a query names in `FROM`.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    /// Every table, with schema and catalogue where it says them.
+    pub read: BTreeSet<String>,
+    /// What it defines itself in `WITH`, which may hide a table of that name.
+    pub own: BTreeSet<String>,
+}
+
+fn check_table_functions(names: &BTreeSet<String>, instead: &str) -> Result<()> {
+    match names.iter().find(|name| !TABLE_FUNCTIONS.contains(&name.as_str())) {
+        Some(name) => Err(Error::invalid(format!("it reads from {name}(): {instead}"))),
+        None => Ok(()),
+    }
+}
+
 fn check(sandbox: &Sandbox, whole: &str, text: &str, table: &str, before: usize) -> Result<Select> {
+    let found = found(sandbox, whole, text, before)?;
+    found.check(sandbox.functions(), table)?;
+    Ok(Select { text: text.to_owned(), columns: found.columns })
+}
+
+fn found(sandbox: &Sandbox, whole: &str, text: &str, before: usize) -> Result<Found> {
     if text.trim().is_empty() {
         return Err(Error::invalid("it is empty"));
     }
@@ -72,8 +105,7 @@ fn check(sandbox: &Sandbox, whole: &str, text: &str, table: &str, before: usize)
     }
     let mut found = Found::default();
     found.walk(&parsed);
-    found.check(sandbox.functions(), table)?;
-    Ok(Select { text: text.to_owned(), columns: found.columns })
+    Ok(found)
 }
 
 /// The value under this key; null where there is none.
@@ -157,11 +189,7 @@ impl Found {
                 "it has a parameter (`?` or `$1`), for which nothing is given: write the value",
             ));
         }
-        for name in &self.table_functions {
-            if !TABLE_FUNCTIONS.contains(&name.as_str()) {
-                return Err(Error::invalid(format!("it reads from {name}(): it may read its own rows only")));
-            }
-        }
+        check_table_functions(&self.table_functions, "it may read its own rows only")?;
         for name in &self.tables {
             if !name.eq_ignore_ascii_case(table) && !self.with.iter().any(|with| with.eq_ignore_ascii_case(name)) {
                 return Err(Error::invalid(format!(

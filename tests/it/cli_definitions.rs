@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::checkout;
 use crate::cli::{Larder, code, json, stderr, stdout};
 
-const DEFINITIONS: &str = r#"
+pub const DEFINITIONS: &str = r#"
 [entity.symbol]
 
 [source.bars]
@@ -49,7 +49,7 @@ features = ["momentum.close", "twice"]
 "#;
 
 /// Bars of an hour of two symbols over three days, which close at 101, 102 and so on.
-fn with_definitions() -> Larder {
+pub fn with_definitions() -> Larder {
     let larder = Larder::new();
     std::fs::create_dir_all(larder.path("config/features")).unwrap();
     std::fs::create_dir_all(larder.path("bars")).unwrap();
@@ -64,13 +64,20 @@ fn with_definitions() -> Larder {
     larder
 }
 
-fn run(larder: &Larder, arguments: &[&str]) -> (Value, i32) {
+pub fn run(larder: &Larder, arguments: &[&str]) -> (Value, i32) {
     let mut command = larder.command(arguments.iter().copied().chain(["--json"]));
     let output = command.env("BARS", larder.path("bars")).output().unwrap();
     (json(&output), code(&output))
 }
 
-const GET: [&str; 8] = [
+/// What a command prints for people.
+pub fn text(larder: &Larder, arguments: &[&str]) -> (String, i32) {
+    let mut command = larder.command(arguments.iter().copied());
+    let output = command.env("BARS", larder.path("bars")).output().unwrap();
+    (stdout(&output) + &stderr(&output), code(&output))
+}
+
+pub const GET: [&str; 8] = [
     "get",
     "momentum",
     "--entity",
@@ -127,6 +134,48 @@ fn what_changed_is_another_version() {
     let (applied, _) = run(&larder, &["apply"]);
     assert_eq!((applied["version"].as_u64(), changes(&applied)), (Some(3), vec!["same".to_owned(), "changed".into()]));
     assert_eq!(applied["warnings"].as_array().unwrap().len(), 1, "change_1h is over two hours: {applied}");
+}
+
+#[test]
+fn a_plan_says_what_would_change_and_writes_nothing() {
+    let larder = with_definitions();
+    let (plan, status) = run(&larder, &["plan"]);
+    assert_eq!((&plan["views"][1]["change"], &plan["orphans"], status), (&"new".into(), &serde_json::json!([]), 0));
+    assert!(!larder.cache().exists(), "a plan makes no cache");
+
+    run(&larder, &["apply"]);
+    run(&larder, &GET);
+    let file = larder.path("config/features/desk.toml");
+    let owned = DEFINITIONS.replace("ttl = \"1h\"", "ttl = \"1h\"\nowner = \"desk\"");
+    std::fs::write(&file, format!("# A comment.\n{owned}")).unwrap();
+    let (text, status) = text(&larder, &["plan"]);
+    assert_eq!((text.as_str(), status), ("Nothing would change: version 1 means the same.\n", 0));
+
+    // The source changed, so what reads it has other values; and one view has another setting only.
+    let other = DEFINITIONS
+        .replace("bar = \"1h\"", "bar = \"2h\"")
+        .replace("source = \"state\"\nttl = \"1h\"", "source = \"state\"\nttl = \"2h\"")
+        .replace("close * 2", "close + close")
+        .replace("[service.twofold]", "[service.fold]");
+    std::fs::write(&file, other).unwrap();
+    let (plan, _) = run(&larder, &["plan"]);
+    let changes = |kind: &str, name: &str| -> Vec<(String, String)> {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        plan[kind].as_array().unwrap().iter().map(|named| (text(&named[name]), text(&named["change"]))).collect()
+    };
+    let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(name, change)| ((*name).to_owned(), (*change).to_owned())).collect()
+    };
+    assert_eq!(changes("entities", "name"), pairs(&[("symbol", "same")]));
+    assert_eq!(changes("sources", "name"), pairs(&[("bars", "changed"), ("state", "same")]));
+    assert_eq!(changes("views", "view"), pairs(&[("held", "changed"), ("momentum", "changed")]));
+    assert_eq!(changes("on_demand", "name"), pairs(&[("twice", "changed")]));
+    assert_eq!(changes("services", "name"), pairs(&[("fold", "new"), ("model", "same"), ("twofold", "removed")]));
+    let orphans = &plan["orphans"][0];
+    assert_eq!((&orphans["view"], &orphans["blocks"]), (&"momentum".into(), &1.into()), "held keeps its blocks");
+    assert!(orphans["bytes"].as_u64().unwrap() > 0 && orphans["compute_seconds"].as_f64().unwrap() > 0.0, "{plan}");
+    assert_eq!(plan["orphans"].as_array().unwrap().len(), 1);
+    assert_eq!(larder.json("registry history").0["versions"].as_array().unwrap().len(), 1, "nothing was applied");
 }
 
 #[test]
@@ -429,4 +478,120 @@ fn the_way_to_a_view_of_ones_own_runs_as_it_is_printed() {
     assert!(said[4].contains("24 rows, miss"), "{}", said[4]);
     assert!(said[5].contains("Pushed 2 rows of 1 entity to state"), "{}", said[5]);
     assert!(said[5].contains("model of symbol=EURUSD: 3 rows"), "{}", said[5]);
+}
+
+#[test]
+fn a_definition_is_described_with_its_defaults_and_its_readers() {
+    let larder = with_definitions();
+    let more = r#"
+[source.trades]
+kind = "postgres"
+url = "postgres://reader:${PGPASSWORD}@db/market?sslmode=require"
+table = "market.trades"
+event_time = "at"
+[view.of_momentum]
+entity = "symbol"
+source = "view:momentum"
+owner = "desk"
+tags = ["fx"]
+description = "Half of it \u001b[31m"
+features = { half = { sql = "close / 2", nulls = false, description = "Half" } }
+"#;
+    std::fs::write(larder.path("config/features/more.toml"), more).unwrap();
+    assert_eq!(run(&larder, &["apply", "--unchecked"]).1, 0);
+    run(&larder, &GET);
+
+    let (view, status) = run(&larder, &["views", "describe", "momentum"]);
+    assert_eq!((&view["says"]["lookback"], &view["says"]["version"], status), (&172_800.0.into(), &"1".into(), 0));
+    assert_eq!((&view["says"]["lateness"], &view["says"]["max_age"]), (&60.0.into(), &Value::Null), "{view}");
+    assert!(view["place"].as_str().unwrap().ends_with("desk.toml:15"), "{view}");
+    let readers: Vec<_> = view["read_by"].as_array().unwrap().iter().map(|by| by["name"].as_str().unwrap()).collect();
+    assert_eq!(readers, ["of_momentum", "twice", "model", "twofold"]);
+    assert_eq!((&view["cached"]["blocks"], &view["cached"]["entities"]), (&1.into(), &1.into()), "{view}");
+    assert_eq!(view["features"][0]["is"]["indicator"]["over"]["time"], "3600000000000");
+
+    let (words, _) = text(&larder, &["views", "describe", "momentum"]);
+    let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in
+        ["lookback 2 days", "ttl 1 h", "max age for ever", "change, column close, over 1 h", "1 block of 1 entity"]
+    {
+        assert!(words.contains(part), "{part} is not in {words}");
+    }
+    let (words, _) = text(&larder, &["views", "describe", "of_momentum"]);
+    assert!(words.contains("never null") && words.contains("Half") && words.contains("view:momentum"), "{words}");
+    assert!(!words.contains('\u{1b}') && words.contains("\\u{1b}"), "{words}");
+    let mut narrow = larder.command(["sources", "describe", "bars"]);
+    let narrow = stdout(&narrow.env("COLUMNS", "40").output().unwrap());
+    assert!(narrow.lines().skip(2).all(|line| line.chars().count() <= 40), "{narrow}");
+    assert!(narrow.contains("${BARS}/*.csv"), "{narrow}");
+
+    let mut postgres = larder.command(["sources", "describe", "trades", "--json"]);
+    let postgres = postgres.env("PGPASSWORD", "hunter2").output().unwrap();
+    let url = &json(&postgres)["says"]["url"];
+    assert_eq!(url, "postgres://reader:${PGPASSWORD}@db/market?sslmode=require");
+    let (entity, _) = run(&larder, &["entities", "describe", "symbol"]);
+    assert_eq!((&entity["says"]["keys"]["symbol"], entity["read_by"].as_array().unwrap().len()), (&"text".into(), 3));
+    let (service, _) = run(&larder, &["services", "describe", "twofold"]);
+    assert_eq!(service["features"][1]["is"]["on_demand"]["sql"], "close * 2", "{service}");
+    for (kind, list) in [("sources", 3), ("entities", 1), ("services", 2), ("views", 3)] {
+        assert_eq!(run(&larder, &[kind]).0[kind].as_array().unwrap().len(), list);
+        assert_eq!(run(&larder, &[kind, "list"]).0[kind].as_array().unwrap().len(), list);
+    }
+    for (kind, name, part) in [
+        ("views", "momentun", "there is no view momentun: there is momentum"),
+        ("views", "model", "model is a service"),
+        ("sources", "bar", "there is no source bar: there is bars"),
+        ("services", "modell", "there is no service modell: there is model"),
+    ] {
+        let (unknown, status) = run(&larder, &[kind, "describe", name]);
+        let message = unknown["error"]["message"].as_str().unwrap();
+        assert!(status == 1 && message.contains(part), "{message}");
+    }
+}
+
+#[test]
+fn versions_are_listed_compared_and_written_out_again() {
+    let larder = with_definitions();
+    assert_eq!(run(&larder, &["registry", "history"]).0["versions"], serde_json::json!([]));
+    let (none, status) = run(&larder, &["registry", "diff"]);
+    assert_eq!((&none["error"]["kind"], status), (&"not_found".into(), 1));
+    run(&larder, &["apply"]);
+    let file = larder.path("config/features/desk.toml");
+    std::fs::write(&file, DEFINITIONS.replace("close * 2", "2 * close").replace("ttl = \"1h\"", "ttl = \"2h\""))
+        .unwrap();
+    run(&larder, &["apply"]);
+    std::fs::write(&file, format!("# A comment.\n{DEFINITIONS}")).unwrap();
+    run(&larder, &["apply"]);
+
+    let (history, _) = run(&larder, &["registry", "history"]);
+    let changed: Vec<_> = history["versions"].as_array().unwrap().iter().map(|row| &row["views_changed"]).collect();
+    assert_eq!(changed, [2, 2, 2], "{history}");
+    assert_eq!(history["versions"][0]["by"], "unknown");
+    let (diff, status) = run(&larder, &["registry", "diff", "1", "2"]);
+    assert_eq!((&diff["changes"]["on_demand"][0]["change"], status), (&"changed".into(), 0), "{diff}");
+    let lines: Vec<_> =
+        diff["files"][0]["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert!(lines.contains(&"-sql = \"close * 2\"") && lines.contains(&"+sql = \"2 * close\""), "{lines:?}");
+    assert!(lines.len() < 25 && lines.contains(&"…"), "only what changed and a little around it: {lines:?}");
+    assert_eq!(run(&larder, &["registry", "diff"]).0["from"], 2, "the last two");
+    let (same, _) = text(&larder, &["registry", "diff", "1", "3"]);
+    assert!(same.contains("mean the same") && same.contains("\n+# A comment.\n"), "{same}");
+    let (unknown, _) = run(&larder, &["registry", "diff", "1", "7"]);
+    assert!(unknown["error"]["message"].as_str().unwrap().contains("there are 1 to 3"), "{unknown}");
+
+    let (dumped, status) = run(&larder, &["registry", "dump", "--version", "1", "old/features"]);
+    assert_eq!((&dumped["version"], status), (&1.into(), 0), "{dumped}");
+    assert_eq!(std::fs::read_to_string(larder.path("old/features/desk.toml")).unwrap(), DEFINITIONS);
+    let (again, status) = run(&larder, &["registry", "dump", "old/features"]);
+    assert!(status == 2 && again["error"]["message"].as_str().unwrap().contains("is not empty"), "{again}");
+    assert_eq!(std::fs::read_to_string(larder.path("old/features/desk.toml")).unwrap(), DEFINITIONS);
+
+    let (backup, status) = run(&larder, &["registry", "backup", "registry.json"]);
+    assert_eq!((&backup["versions"], status), (&serde_json::json!([1, 2, 3]), 0), "{backup}");
+    let restore = ["registry", "restore", "registry.json", "--cache-dir", "other"];
+    let (restored, status) = run(&larder, &restore);
+    assert_eq!((&restored["added"], &restored["same"], status), (&serde_json::json!([1, 2, 3]), &0.into(), 0));
+    assert_eq!(run(&larder, &restore).0["same"], 3);
+    let (got, status) = run(&larder, &[&GET[..], &["--cache-dir", "other"]].concat());
+    assert_eq!((&got["num_rows"], status), (&2.into(), 0), "what was restored works: {got}");
 }

@@ -5,11 +5,42 @@ use std::process::Stdio;
 
 use crate::cli::{Larder, code, json, stderr, stdout};
 
-const COMMANDS: [&str; 9] = ["demo", "stats", "slo", "clean", "invalidate", "verify", "repair", "doctor", "explain"];
+const COMMANDS: [&str; 21] = [
+    "demo",
+    "apply",
+    "plan",
+    "validate",
+    "views",
+    "sources",
+    "entities",
+    "services",
+    "registry",
+    "get",
+    "sql",
+    "push",
+    "warm",
+    "stats",
+    "slo",
+    "clean",
+    "invalidate",
+    "verify",
+    "repair",
+    "doctor",
+    "explain",
+];
 
 /// The commands that look after a cache, as they are typed at the least.
-const LOOK_AFTER: [&str; 8] =
-    ["stats", "slo", "clean", "invalidate --view v", "verify", "repair", "doctor", "explain HitRatioLow"];
+const LOOK_AFTER: [&str; 9] = [
+    "stats",
+    "slo",
+    "sql VALUES(1)",
+    "clean",
+    "invalidate --view v",
+    "verify",
+    "repair",
+    "doctor",
+    "explain HitRatioLow",
+];
 
 #[test]
 fn every_command_has_help_with_an_example() {

@@ -31,6 +31,8 @@ mod cli_demo;
 #[cfg(feature = "cli")]
 mod cli_health;
 #[cfg(feature = "cli")]
+mod cli_sql;
+#[cfg(feature = "cli")]
 mod cli_upkeep;
 #[cfg(feature = "cli")]
 mod cli_usage;

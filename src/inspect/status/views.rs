@@ -111,6 +111,7 @@ mod tests {
             view: name("v"),
             fingerprint: Fingerprint::of(version),
             totals,
+            computing: std::time::Duration::ZERO,
             entities: 1,
             first_start: known_until,
             last_start: known_until,

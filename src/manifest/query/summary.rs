@@ -35,6 +35,8 @@ pub struct ViewSummary {
     pub fingerprint: Fingerprint,
     /// How much there is.
     pub totals: Totals,
+    /// What computing its blocks took.
+    pub computing: Duration,
     /// How many entities have blocks.
     pub entities: u64,
     /// Where the first block starts.
@@ -82,7 +84,7 @@ FROM manifest";
 const SUMMARY: &str = "
 SELECT view, fingerprint, count(*), count(*) FILTER (state <> 'complete'), sum(rows)::UBIGINT, sum(bytes)::UBIGINT,
        count(DISTINCT entity), min(start_ts), max(start_ts), max(known_until), max(last_used),
-       max(newest_ts)
+       max(newest_ts), (sum(compute_ms) * 1000)::UBIGINT
 FROM manifest GROUP BY view, fingerprint ORDER BY view, min(created), fingerprint";
 
 const STATS: &str = "
@@ -139,6 +141,7 @@ impl Query<'_> {
                 known_until: row.get(9)?,
                 last_used: row.get(10)?,
                 newest: row.get(11)?,
+                computing: Duration::from_micros(row.get(12)?),
             })
         })
     }

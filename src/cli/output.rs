@@ -14,7 +14,8 @@ use parquet::arrow::ArrowWriter;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
-use super::{Align, Page, quantity};
+use super::page::{Align, Page, plain};
+use super::quantity;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Timestamp;
 
@@ -50,7 +51,7 @@ impl Format {
     fn try_write(self, path: &Path, batch: &RecordBatch) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let file = File::create(path)?;
         match self {
-            Self::Csv => arrow::csv::Writer::new(file).write(&printable(batch)?)?,
+            Self::Csv => arrow::csv::Writer::new(file).write(&flat(&printable(batch)?)?)?,
             Self::Parquet => {
                 let mut writer = ArrowWriter::try_new(file, batch.schema(), None)?;
                 writer.write(batch)?;
@@ -113,9 +114,22 @@ fn printable(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
     RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>())
 }
 
+/// The same with lists and structures as text, for a form that has none.
+fn flat(batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema();
+    let columns = schema.fields().iter().zip(batch.columns()).map(|(field, column)| {
+        let flat: ArrayRef = match column.data_type().is_nested() {
+            true => Arc::new(StringArray::from(cells(column))),
+            false => Arc::clone(column),
+        };
+        (field.name().clone(), flat, true)
+    });
+    RecordBatch::try_from_iter_with_nullable(columns.collect::<Vec<_>>())
+}
+
 /// As many of the newest rows as fit, at most `most`, each a column, because there are more features than fit side by
 /// side. Numbers are rounded.
-pub fn table(page: &mut Page, batch: &RecordBatch, most: usize) {
+pub fn newest(page: &mut Page, batch: &RecordBatch, most: usize) {
     let all = batch.num_rows();
     let newest = batch.slice(all.saturating_sub(most), most.min(all));
     // What cannot be printed nicely is printed as it is.
@@ -149,12 +163,54 @@ pub fn table(page: &mut Page, batch: &RecordBatch, most: usize) {
     page.grid(&header, rows);
 }
 
+/// All rows as a table, of many only the first and the last, `most` together. Where the columns do not fit side by side,
+/// each row is a table of its own.
+pub fn table(page: &mut Page, batch: &RecordBatch, most: usize) {
+    let all = batch.num_rows();
+    // The row behind the first half stands for those that are left out.
+    let (first, last) = if all > most { (most / 2, all - most / 2) } else { (all, all) };
+    if first < last {
+        let all = quantity::count(all as u64);
+        page.line(&format!("The first and the last of {all}; `--output FILE` and `--json` have all."));
+    }
+    page.gap();
+    let parts = [batch.slice(0, first), batch.slice(last, all - last)].map(|part| printable(&part).unwrap_or(part));
+    let schema = batch.schema();
+    let names: Vec<String> = schema.fields().iter().map(|field| plain(field.name())).collect();
+    let [mut columns, ends] = parts.map(|part| part.columns().iter().map(cells).collect::<Vec<_>>());
+    for (column, end) in columns.iter_mut().zip(ends) {
+        column.extend((first < last).then(|| "…".to_owned()));
+        column.extend(end);
+    }
+    let widest = |(name, column): (&String, &Vec<String>)| {
+        column.iter().chain([name]).map(|text| text.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = names.iter().zip(&columns).map(widest).collect();
+    let rows = (0..columns.first().map_or(0, Vec::len))
+        .map(|row| columns.iter().filter_map(|column| column.get(row).cloned()).collect::<Vec<_>>());
+    if page.holds(&widths) {
+        let align = |field: &arrow::datatypes::Field| {
+            if field.data_type().is_numeric() { Align::Right } else { Align::Left }
+        };
+        let header: Vec<_> =
+            names.iter().zip(schema.fields()).map(|(name, field)| (name.as_str(), align(field))).collect();
+        page.grid(&header, rows);
+        return;
+    }
+    for row in rows {
+        page.table(
+            [("", Align::Whole), ("", Align::Left)],
+            names.iter().cloned().zip(row).map(|(name, cell)| [name, cell]),
+        );
+    }
+}
+
 fn cells(column: &ArrayRef) -> Vec<String> {
     if let Some(numbers) = column.as_primitive_opt::<Float64Type>() {
         return numbers.iter().map(|number| number.map_or_else(|| "null".to_owned(), rounded)).collect();
     }
     match ArrayFormatter::try_new(column, &FormatOptions::new().with_null("null")) {
-        Ok(formatter) => (0..column.len()).map(|row| formatter.value(row).to_string()).collect(),
+        Ok(formatter) => (0..column.len()).map(|row| plain(&formatter.value(row).to_string())).collect(),
         Err(error) => vec![error.to_string(); column.len()],
     }
 }
