@@ -1,9 +1,11 @@
 //! `larder get`: features of an entity, from the cache or computed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
+use arrow::datatypes::{DataType, Field, Schema};
 use clap::Args;
 use serde::Serialize;
 
@@ -24,6 +26,8 @@ const EXAMPLES: &str = "\
 Examples:
   larder get technical_features --entity symbol=USD/COP --start 2025-11-03 --end 2025-11-04
   larder get observation_15d --entity symbol=USD/COP --start 2025-11-03 --end 2025-11-04 --output day.parquet
+
+  larder get quoted_spread --entity symbol=USD/COP --start 2025-11-03 --request ask=4012.5
 
 A service has a row at each event time of the first view that it reads, or at every step: --every 5m.
 The request counts towards the service level, like any other.";
@@ -50,6 +54,9 @@ pub struct Options {
     /// Of a service: at times this far apart
     #[arg(long, value_name = "STEP", value_parser = humantime::parse_duration)]
     every: Option<Duration>,
+    /// Of a service: what its on-demand features need of the request, the same at every time; may be given several times
+    #[arg(long = "request", value_name = "NAME=VALUE", value_parser = assignment)]
+    request: Vec<(String, String)>,
     /// Write the rows to this file: .csv, .parquet or .arrow
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -85,7 +92,7 @@ pub fn run(options: &Options, session: &Session) -> Result<GetFacts, Failure> {
     let entity = definitions::entity(features.definitions(), asked.entity(), &options.entity)?;
     let range = TimeRange::new(options.start, options.end.unwrap_or_else(|| session.now()))?;
     let began = Instant::now();
-    let (batch, outcome) = asked.get(&features, &entity, range, options.every)?;
+    let (batch, outcome) = asked.get(&features, &entity, range, options)?;
     let took = began.elapsed();
     features.store().flush();
     if let (Some(format), Some(path)) = (format, &options.output) {
@@ -170,23 +177,46 @@ impl Asked {
         features: &Features,
         entity: &EntityKey,
         range: TimeRange,
-        every: Option<Duration>,
+        options: &Options,
     ) -> Result<(RecordBatch, Option<String>)> {
-        match (self, every) {
+        match (self, options.every) {
+            (Self::View(..), _) if !options.request.is_empty() => {
+                Err(Error::invalid("--request is for services: a view asks nothing of a request"))
+            }
             (Self::View(..), Some(_)) => Err(Error::invalid("--every is for services: a view has its own rows")),
             (Self::View(view, _), None) => {
                 let answer = features.get_or_compute(view, entity, range)?;
                 Ok((answer.to_batch()?, Some(answer.outcome().to_string())))
             }
-            (Self::Service(service, ..), None) => {
-                let times = features.service_times(service, entity, range)?;
-                Ok((features.service(service, entity, &times)?.batch, None))
-            }
-            (Self::Service(service, ..), Some(step)) => {
-                Ok((features.service(service, entity, &steps(range, step)?)?.batch, None))
+            (Self::Service(service, ..), step) => {
+                let times = match step {
+                    Some(step) => steps(range, step)?,
+                    None => features.service_times(service, entity, range)?,
+                };
+                let request = request(&options.request, times.len())?;
+                Ok((features.service_with(service, entity, &times, &request)?.batch, None))
             }
         }
     }
+}
+
+/// A name and a value.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE, such as ask=4012.5")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+/// What comes with the request, at each of so many times.
+fn request(given: &[(String, String)], times: usize) -> Result<RecordBatch> {
+    let column = |(name, value): &(String, String)| {
+        let values: ArrayRef = Arc::new(std::iter::repeat_n(Some(value), times).collect::<StringArray>());
+        (Field::new(name, DataType::Utf8, false), values)
+    };
+    let (fields, columns): (Vec<_>, Vec<_>) = given.iter().map(column).unzip();
+    let options = RecordBatchOptions::new().with_row_count(Some(times));
+    RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), columns, &options).map_err(|error| {
+        Error::with_source(ErrorKind::Internal, "what comes with the request does not fit together", error)
+    })
 }
 
 /// The times of a range this far apart, from its start on.

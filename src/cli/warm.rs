@@ -1,7 +1,8 @@
 //! `larder warm`: features are computed before anybody asks for them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -17,22 +18,29 @@ use super::progress::Watch;
 use super::quantity;
 use super::report::Report;
 use super::session::Session;
-use crate::cache::Origin;
+use crate::cache::{FeatureStore, Origin};
 use crate::compute::Features;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntityKey, TimeRange, Timestamp, ViewName};
+use crate::source::{is_match, is_pattern};
 use crate::upkeep::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
   larder warm --start 2025-11-01
   larder warm --view technical_features --entity symbol=USD/COP --start 2025-01-01 --end 2025-12-01 --jobs 2
+  larder warm --view 'tech*' --entity 'symbol=USD*' --start 2025-11-01
+  larder warm --top-misses 20 --start 2025-11-01
 
 What is cached is skipped, so that it may be stopped and run again. Beyond the newest row of a source there is nothing to \
-compute yet. Nothing of it counts towards the service level.";
+compute yet. Where the cache is so full that more would evict others, it stops. Nothing of it counts towards the service level.";
 
 /// So many blocks are computed at a time, from one reading of the source.
 const BLOCKS_AT_A_TIME: usize = 32;
+/// How often is looked whether there is room for more.
+const LOOK: Duration = Duration::from_secs(2);
+/// How far back misses count.
+const MISSED_WITHIN: Duration = Duration::from_secs(7 * 86_400);
 /// So many failures are told one by one.
 const MOST_FAILURES: usize = 5;
 
@@ -40,12 +48,19 @@ const MOST_FAILURES: usize = 5;
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Options {
-    /// Only this view; may be repeated [default: every view that can be computed]
-    #[arg(long = "view", value_name = "NAME", value_parser = ViewName::new)]
-    views: Vec<ViewName>,
-    /// Only this entity; may be repeated [default: those with rows in the range]
+    /// Only this view, or those that a pattern such as 'tech*' stands for; may be repeated [default: every view]
+    #[arg(long = "view", value_name = "NAME")]
+    views: Vec<String>,
+    /// Only this entity, or those with rows that a pattern such as 'symbol=USD*' stands for; may be repeated [default:
+    /// those with rows in the range]
     #[arg(long = "entity", value_name = "KEY=VALUE[,…]")]
     entities: Vec<String>,
+    /// Only the entities in this file, one in a line
+    #[arg(long, value_name = "FILE")]
+    entities_from: Option<PathBuf>,
+    /// Only the so many views and entities that were missed most often in the last seven days
+    #[arg(long, value_name = "N", conflicts_with_all = ["entities", "entities_from"])]
+    top_misses: Option<NonZeroU32>,
     /// From this time on, such as 2024-03-08 or 2024-03-08T09:30:00Z
     #[arg(long, value_name = "TIME")]
     start: Timestamp,
@@ -66,6 +81,8 @@ pub struct WarmFacts {
     took_seconds: f64,
     /// The first failures.
     failures: Vec<String>,
+    /// Why not all was done.
+    stopped: Option<String>,
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -97,8 +114,12 @@ struct Task {
 pub fn run(options: &Options, session: &Session) -> Result<WarmFacts, Failure> {
     let features = definitions::features(session)?;
     let range = TimeRange::new(options.start, options.end.map_or_else(|| session.now(), |end| end.min(session.now())))?;
-    let views = views(options, &features)?;
-    let entities = entities(options, &features, &views, range)?;
+    let mut views = views(options, &features)?;
+    let entities = match options.top_misses {
+        Some(limit) => top_misses(&features, &views, limit, session.now())?,
+        None => entities(&named(options)?, &features, &views, range)?,
+    };
+    views.retain(|view| entities.contains_key(view));
     let mut tasks = Vec::new();
     let mut facts: BTreeMap<ViewName, ViewFacts> = BTreeMap::new();
     for view in &views {
@@ -118,7 +139,8 @@ pub fn run(options: &Options, session: &Session) -> Result<WarmFacts, Failure> {
         .map_or_else(|| std::thread::available_parallelism().map_or(1, NonZeroUsize::get), NonZeroUsize::get);
     let began = Instant::now();
     let mut failures = Vec::new();
-    let done = work(&features, &tasks, jobs, session, |task, result| {
+    let mut stopped = None;
+    let done = work(&features, &tasks, jobs, (session, &mut stopped), |task, result| {
         let Some(view) = facts.get_mut(&task.view) else { return };
         match result {
             Ok(warmed) => {
@@ -136,7 +158,7 @@ pub fn run(options: &Options, session: &Session) -> Result<WarmFacts, Failure> {
     });
     let took = began.elapsed();
     features.store().flush();
-    if done < tasks.len() {
+    if done < tasks.len() && stopped.is_none() {
         let what = format!("{done} of {} parts are cached; the same command goes on from there", tasks.len());
         return Err(Failure::Interrupted(what));
     }
@@ -146,6 +168,7 @@ pub fn run(options: &Options, session: &Session) -> Result<WarmFacts, Failure> {
         views: facts.into_values().collect(),
         took_seconds: took.as_secs_f64(),
         failures,
+        stopped,
     })
 }
 
@@ -156,15 +179,21 @@ struct Warmed {
     rows: u64,
 }
 
-/// Does the tasks in this many threads, and tells of each; returns how many were done before Ctrl-C.
+/// Does the tasks in this many threads, and tells of each; returns how many were done before Ctrl-C, or before there was no
+/// more room.
 fn work(
     features: &Features,
     tasks: &[Task],
     jobs: usize,
-    session: &Session,
+    (session, stopped): (&Session, &mut Option<String>),
     tell: impl FnMut(&Task, Result<Warmed>) + Send,
 ) -> usize {
     let mut watch = Watch::begin("warming", &session.interrupt);
+    *stopped = no_room(features.store());
+    if stopped.is_some() {
+        return 0;
+    }
+    let mut looked = Instant::now();
     let (next, done, stop) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let tell = Mutex::new(tell);
     std::thread::scope(|scope| {
@@ -185,6 +214,14 @@ fn work(
                 stop.store(true, Ordering::Relaxed);
                 return;
             }
+            if looked.elapsed() >= LOOK {
+                *stopped = no_room(features.store());
+                if stopped.is_some() {
+                    stop.store(true, Ordering::Relaxed);
+                    return;
+                }
+                looked = Instant::now();
+            }
             std::thread::sleep(Duration::from_millis(20));
         }
     });
@@ -197,25 +234,90 @@ fn warm(features: &Features, task: &Task) -> Result<Warmed> {
     Ok(Warmed { blocks: answer.blocks().len() as u64, computed: computed as u64, rows: answer.num_rows() as u64 })
 }
 
+/// Why nothing more should be cached: others would be evicted for it, or it would not be kept.
+fn no_room(store: &FeatureStore) -> Option<String> {
+    let settings = store.settings();
+    let size = quantity::bytes;
+    let (free, reserve) = (store.cache_dir().free_bytes().unwrap_or(u64::MAX), settings.reserve());
+    if free < reserve {
+        return Some(format!(
+            "the disk has {} free, less than disk.reserve_gb ({}): make room",
+            size(free),
+            size(reserve)
+        ));
+    }
+    store.flush();
+    let (limit, used) = (settings.high_watermark(), store.manifest().read(|query| query.totals()).ok()?.bytes);
+    let what = || {
+        let (used, limit) = (size(used), size(limit));
+        format!("{used} are cached, and from {limit} on cleaning evicts: raise max_cache_size_gb, or warm less")
+    };
+    (used >= limit).then(what)
+}
+
 fn views(options: &Options, features: &Features) -> Result<Vec<ViewName>> {
     let known: Vec<&ViewName> = features.definitions().views().keys().collect();
     if options.views.is_empty() {
         return Ok(known.into_iter().cloned().collect());
     }
-    if let Some(unknown) = options.views.iter().find(|view| !known.contains(view)) {
-        if let Some(other) = definitions::other_kind(features.definitions(), unknown.as_str()) {
-            return Err(Error::new(ErrorKind::NotFound, format!("only views can be warmed: {other}")));
+    let mut wanted = BTreeSet::new();
+    for name in &options.views {
+        let found: Vec<&ViewName> = match is_pattern(name) {
+            true => known.iter().copied().filter(|view| is_match(name, view.as_str())).collect(),
+            false => known.iter().copied().filter(|view| view.as_str() == name).collect(),
+        };
+        if found.is_empty() {
+            if let Some(other) = definitions::other_kind(features.definitions(), name) {
+                return Err(Error::new(ErrorKind::NotFound, format!("only views can be warmed: {other}")));
+            }
+            let known = existing(name, known.iter().map(|view| view.as_str()));
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no view {name}: there is {known}")));
         }
-        let known = existing(unknown.as_str(), known.into_iter().map(ViewName::as_str));
-        let what = format!("there is no view {unknown} that can be computed: there is {known}");
-        return Err(Error::new(ErrorKind::NotFound, what));
+        wanted.extend(found.into_iter().cloned());
     }
-    Ok(options.views.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect())
+    Ok(wanted.into_iter().collect())
+}
+
+/// The entities that were named, one by one or in a file.
+fn named(options: &Options) -> Result<Vec<String>> {
+    let Some(file) = &options.entities_from else { return Ok(options.entities.clone()) };
+    let text = std::fs::read_to_string(file).map_err(|error| {
+        Error::with_source(ErrorKind::Invalid, format!("cannot read the entities in {}", file.display()), error)
+    })?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let named: Vec<String> = options.entities.iter().cloned().chain(lines.map(str::to_owned)).collect();
+    match named.is_empty() {
+        true => Err(Error::invalid(format!("{} names no entity: write one in each line", file.display()))),
+        false => Ok(named),
+    }
+}
+
+/// What was missed most often, of views that are defined.
+fn top_misses(
+    features: &Features,
+    views: &[ViewName],
+    limit: NonZeroU32,
+    now: Timestamp,
+) -> Result<BTreeMap<ViewName, BTreeSet<EntityKey>>> {
+    let store = features.store();
+    store.flush();
+    let misses = store.manifest().read(|query| query.top_misses(now.saturating_sub(MISSED_WITHIN), u32::MAX))?;
+    let mut counts: BTreeMap<(ViewName, EntityKey), u64> = BTreeMap::new();
+    for miss in misses.into_iter().filter(|miss| views.contains(&miss.view)) {
+        *counts.entry((miss.view, miss.entity)).or_default() += miss.count;
+    }
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    let mut wanted: BTreeMap<ViewName, BTreeSet<EntityKey>> = BTreeMap::new();
+    for ((view, entity), _) in counts.into_iter().take(limit.get() as usize) {
+        wanted.entry(view).or_default().insert(entity);
+    }
+    Ok(wanted)
 }
 
 /// The entities of each view: those that were named, or those with rows.
 fn entities(
-    options: &Options,
+    named: &[String],
     features: &Features,
     views: &[ViewName],
     range: TimeRange,
@@ -225,7 +327,7 @@ fn entities(
     let mut of_every = Vec::new();
     for view in views {
         let Some(definition) = definitions.views().get(view) else { continue };
-        let found: BTreeSet<EntityKey> = match options.entities.as_slice() {
+        let found: BTreeSet<EntityKey> = match named {
             [] => match features.entities(view, range)? {
                 Some(found) => found,
                 None => {
@@ -233,10 +335,18 @@ fn entities(
                     continue;
                 }
             },
-            named => named
-                .iter()
-                .map(|text| definitions::entity(definitions, &definition.entity, text))
-                .collect::<Result<_>>()?,
+            named => {
+                let mut found = BTreeSet::new();
+                for text in named {
+                    if is_pattern(text) {
+                        let with_rows = features.entities(view, range)?.unwrap_or_default();
+                        found.extend(with_rows.into_iter().filter(|entity| is_match(text, &entity.to_string())));
+                    } else {
+                        found.insert(definitions::entity(definitions, &definition.entity, text)?);
+                    }
+                }
+                found
+            }
         };
         entities.insert(view.clone(), found);
     }
@@ -301,12 +411,15 @@ impl Report for WarmFacts {
                 [view.view.clone(), view.up_to.clone(), entities, blocks, computed, rows, failed]
             }),
         );
+        if let Some(stopped) = &self.stopped {
+            page.line(&format!("{} {stopped}", Tone::Warning.paint("stopped:")));
+        }
         for failure in &self.failures {
             page.line(&format!("{} {failure}", Tone::Bad.paint("failed:")));
         }
     }
 
     fn exit(&self) -> Exit {
-        if self.failures.is_empty() { Exit::Good } else { Exit::Finding }
+        if self.failures.is_empty() && self.stopped.is_none() { Exit::Good } else { Exit::Finding }
     }
 }

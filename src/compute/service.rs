@@ -1,17 +1,19 @@
 //! The features of a service at given times.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, TimestampNanosecondArray, UInt64Array, new_null_array};
-use arrow::compute::take;
+use arrow::array::{
+    Array, ArrayRef, RecordBatch, RecordBatchOptions, TimestampNanosecondArray, UInt64Array, new_null_array,
+};
+use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::asof::{Match, as_of};
 use super::features::Features;
 use super::rows::{Frame, broken};
-use crate::definition::{FeatureReference, OnDemandDefinition, ServiceDefinition, ServiceFeature};
+use crate::definition::{FeatureReference, OnDemandDefinition, ServiceDefinition, ServiceFeature, ValueType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EVENT_TIME, EntityKey, FeatureName, ServiceName, TimeRange, Timestamp, ViewName};
 use crate::sql::Select;
@@ -58,10 +60,27 @@ impl Features {
     ///
     /// # Errors
     /// `NotFound` where no such service is defined; `Invalid` where times do not increase, a view has no `ttl`, or a
-    /// feature needs data that only a request brings; otherwise those of
+    /// feature needs data that only a request brings, as for [`service_with`](Self::service_with); otherwise those of
     /// [`get_or_compute`](Self::get_or_compute).
     pub fn service(&self, name: &ServiceName, entity: &EntityKey, at: &[Timestamp]) -> Result<ServiceRows> {
+        let nothing = RecordBatchOptions::new().with_row_count(Some(at.len()));
+        let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &nothing);
+        self.service_with(name, entity, at, &nothing.map_err(broken)?)
+    }
+
+    /// The same with what on-demand features need of the request: a row for each time, a column for each name.
+    ///
+    /// # Errors
+    /// As [`service`](Self::service), and `Invalid` for a column that is missing, not asked for or of another type.
+    pub fn service_with(
+        &self,
+        name: &ServiceName,
+        entity: &EntityKey,
+        at: &[Timestamp],
+        request: &RecordBatch,
+    ) -> Result<ServiceRows> {
         let service = self.service_named(name)?;
+        self.check_request(service, request, at.len())?;
         let at: Vec<i64> = at.iter().map(|at| at.as_ns()).collect();
         if let Some((a, b)) = at.iter().zip(at.iter().skip(1)).find(|(a, b)| a >= b) {
             let (a, b) = (Timestamp::from_ns(*a), Timestamp::from_ns(*b));
@@ -72,7 +91,7 @@ impl Features {
         for feature in &service.features {
             columns.push(match feature {
                 ServiceFeature::View(reference) => self.looked_up(reference, entity, &at, &mut views)?,
-                ServiceFeature::OnDemand(name) => self.on_demand(name, entity, &at, &mut views)?,
+                ServiceFeature::OnDemand(name) => self.on_demand(name, entity, (&at, request), &mut views)?,
             });
         }
         let presence = columns.iter().map(|column| column.presence.clone()).collect();
@@ -106,6 +125,28 @@ impl Features {
                 format!("service {name} is not defined: the services are {}", known.join(", ")),
             )
         })
+    }
+
+    /// That the request has a row for each time, and nothing that no feature of the service needs.
+    fn check_request(&self, service: &ServiceDefinition, request: &RecordBatch, times: usize) -> Result<()> {
+        if request.num_rows() != times {
+            let rows = request.num_rows();
+            return Err(Error::invalid(format!("the request has {rows} rows for {times} times: give one for each")));
+        }
+        let on_demand = service.features.iter().filter_map(|feature| match feature {
+            ServiceFeature::OnDemand(name) => self.definitions().on_demand().get(name),
+            ServiceFeature::View(_) => None,
+        });
+        let needed: BTreeSet<&str> =
+            on_demand.flat_map(|definition| definition.request.keys().map(FeatureName::as_str)).collect();
+        match request.schema().fields().iter().find(|field| !needed.contains(field.name().as_str())) {
+            None => Ok(()),
+            Some(field) => {
+                let known = if needed.is_empty() { "nothing".to_owned() } else { Vec::from_iter(needed).join(", ") };
+                let what = format!("service {} needs {known} from the request, not {}", service.name, field.name());
+                Err(Error::invalid(what))
+            }
+        }
     }
 
     fn looked_up(
@@ -165,16 +206,20 @@ impl Features {
         &self,
         name: &FeatureName,
         entity: &EntityKey,
-        at: &[i64],
+        (at, request): (&[i64], &RecordBatch),
         views: &mut BTreeMap<ViewName, Option<Matched>>,
     ) -> Result<Column> {
         let definition = self.definitions().on_demand().get(name);
         let definition =
             definition.ok_or_else(|| Error::internal(format!("on-demand feature {name} is not defined")))?;
-        if let Some(needed) = definition.request.keys().next() {
-            return Err(Error::invalid(format!("on-demand feature {name} needs {needed} from the request")));
+        let mut inputs = Vec::with_capacity(definition.inputs.len() + definition.request.len());
+        for (needed, value_type) in &definition.request {
+            inputs.push(requested(request, needed, *value_type).map_err(|error| {
+                Error::invalid(format!(
+                    "on-demand feature {name} needs {needed}, a {value_type}, from the request: {error}"
+                ))
+            })?);
         }
-        let mut inputs = Vec::with_capacity(definition.inputs.len());
         for input in &definition.inputs {
             inputs.push(self.looked_up(input, entity, at, views)?);
         }
@@ -197,6 +242,16 @@ impl Features {
         let found = self.sandbox().expressions(&batch(at, inputs.to_vec())?, &wanted).map_err(named)?;
         found.into_iter().next().ok_or_else(|| Error::internal("SQL returned no column"))
     }
+}
+
+/// What comes with the request, in its declared type: what does not fit is an error, not a null.
+fn requested(request: &RecordBatch, name: &FeatureName, value_type: ValueType) -> Result<Column, String> {
+    let values = request.column_by_name(name.as_str()).ok_or("it is not there")?;
+    let strict = CastOptions { safe: false, ..CastOptions::default() };
+    let values = cast_with_options(values, &value_type.data_type(), &strict).map_err(|error| error.to_string())?;
+    let presence = |row| if values.is_null(row) { Presence::Null } else { Presence::Present };
+    let presence = (0..values.len()).map(presence).collect();
+    Ok(Column { name: name.clone(), values, presence })
 }
 
 fn batch(at: &[i64], columns: Vec<Column>) -> Result<RecordBatch> {

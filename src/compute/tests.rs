@@ -55,8 +55,16 @@ half = { column = "half" }
 inputs = ["momentum.change"]
 sql = "change * 2"
 
+[on_demand.over_ask]
+inputs = ["momentum.close"]
+request = { ask = "double" }
+sql = "close - ask"
+
 [service.model]
 features = ["smooth.mean_change", "momentum.close", "double_change"]
+
+[service.quoted]
+features = ["over_ask"]
 "#;
 
 /// Bars of one minute that close at `first`, `first + 1` and so on after the beginning of the day.
@@ -294,4 +302,33 @@ fn a_day_alone_is_the_same_day_of_a_year() {
         }
         assert_eq!(year.outcome(), Outcome::Miss);
     }
+}
+
+#[test]
+fn what_only_a_request_knows_comes_with_it() {
+    let desk = desk(BARS, &[1.0, 2.0, 4.0]);
+    let quoted = ServiceName::new("quoted").unwrap();
+    let at = [1, 2, 3].map(at);
+    let ask = |asks: ArrayRef| RecordBatch::try_from_iter_with_nullable([("ask", asks, true)]).unwrap();
+    let asks = ask(Arc::new(Float64Array::from(vec![Some(0.5), None, Some(1.0)])));
+    let rows = desk.features.service_with(&quoted, &entity(), &at, &asks).unwrap();
+    assert_eq!(column(&rows.batch, "over_ask"), [Some(0.5), None, Some(3.0)]);
+    assert_eq!(rows.presence[0], [Presence::Present, Presence::Null, Presence::Present]);
+    let texts = ask(Arc::new(StringArray::from(vec!["1", "2", "3"])));
+    let rows = desk.features.service_with(&quoted, &entity(), &at, &texts).unwrap();
+    assert_eq!(column(&rows.batch, "over_ask"), [Some(0.0), Some(0.0), Some(1.0)]);
+
+    let refused = |service: &str, request: &RecordBatch| {
+        let service = ServiceName::new(service).unwrap();
+        desk.features.service_with(&service, &entity(), &at, request).unwrap_err().to_string()
+    };
+    let needs = "on-demand feature over_ask needs ask, a double, from the request: ";
+    assert_eq!(
+        desk.features.service(&quoted, &entity(), &at).unwrap_err().to_string(),
+        format!("{needs}it is not there")
+    );
+    let words = ask(Arc::new(StringArray::from(vec!["1", "x", "3"])));
+    assert!(refused("quoted", &words).starts_with(needs), "{}", refused("quoted", &words));
+    assert_eq!(refused("quoted", &asks.slice(0, 2)), "the request has 2 rows for 3 times: give one for each");
+    assert_eq!(refused("model", &asks), "service model needs nothing from the request, not ask");
 }

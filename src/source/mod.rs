@@ -45,6 +45,8 @@ mod tests;
 mod walk;
 
 pub use file::SourceFile;
+#[cfg(feature = "cli")]
+pub(crate) use pattern::{is_match, is_pattern};
 pub use pushed::{NewRows, Pushed};
 pub use reader::Reader;
 pub use rows::Rows;

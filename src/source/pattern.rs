@@ -28,7 +28,7 @@ pub(super) fn segments(path: &Path) -> Result<Vec<Segment>> {
             .ok_or_else(|| Error::invalid(format!("the path {} is not UTF-8: rename what it names", path.display())))?;
         match text {
             "**" => Ok(Segment::Any),
-            _ if text.contains(['*', '?', '[']) => Glob::new(text).map(Segment::Glob),
+            _ if is_pattern(text) => Glob::new(text).map(Segment::Glob),
             _ => Ok(Segment::Literal(text.to_owned())),
         }
     };
@@ -75,6 +75,16 @@ impl Glob {
         let wild = !matches!(self.0.first(), Some(Token::Char(_)));
         !(wild && is_hidden(name)) && matches(&self.0, &name.chars().collect::<Vec<_>>())
     }
+}
+
+/// Whether a text has a character with a meaning in patterns.
+pub(crate) fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+/// Whether `pattern`, in which `*`, `?` and `[…]` mean what they do in file names, stands for `name`.
+pub(crate) fn is_match(pattern: &str, name: &str) -> bool {
+    Glob::new(pattern).is_ok_and(|glob| glob.matches(name))
 }
 
 /// Whether a name is that of something that is no data.

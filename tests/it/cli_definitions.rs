@@ -279,6 +279,40 @@ fn pushed_rows_are_features_from_then_on() {
 }
 
 #[test]
+fn what_is_warmed_is_named_by_patterns_files_or_what_was_missed() {
+    let larder = with_definitions();
+    run(&larder, &["apply"]);
+    let warmed = |arguments: &[&str]| -> Vec<(String, u64, u64)> {
+        let range = ["--start", "2024-03-05", "--end", "2024-03-08"];
+        let (warmed, status) = run(&larder, &[&["warm"][..], arguments, &range].concat());
+        assert_eq!(status, 0, "{warmed}");
+        let number = |view: &Value, name: &str| view[name].as_u64().unwrap();
+        let views = warmed["views"].as_array().unwrap().iter();
+        views.map(|view| (view["view"].to_string(), number(view, "entities"), number(view, "computed"))).collect()
+    };
+    let momentum = |entities, computed| vec![("\"momentum\"".to_owned(), entities, computed)];
+    run(&larder, &GET);
+    run(&larder, &["get", "momentum", "--entity", "symbol=NONE", "--start", "2024-03-05", "--end", "2024-03-08"]);
+    assert_eq!(warmed(&["--top-misses", "1"]), momentum(1, 0), "the three of NONE, which are cached since");
+    assert_eq!(warmed(&["--view", "mom*", "--entity", "symbol=USD*"]), momentum(1, 2), "one day is cached");
+    std::fs::write(larder.path("symbols.txt"), "# Two\nsymbol=EUR/USD\n\nsymbol=USD/COP\n").unwrap();
+    assert_eq!(warmed(&["--view", "momentum", "--entities-from", "symbols.txt"]), momentum(2, 3));
+    for (arguments, part) in [
+        (["--view", "m?"], "there is no view m?: there is momentum"),
+        (["--entities-from", "none.txt"], "cannot read the entities in none.txt"),
+    ] {
+        let (refused, _) = run(&larder, &[&["warm", "--start", "2024-03-05"][..], &arguments].concat());
+        assert!(refused["error"]["message"].as_str().unwrap().contains(part), "{refused}");
+    }
+
+    // Less than the blocks that are there take.
+    let mut full = larder.command(["warm", "--start", "2024-03-05", "--end", "2024-03-08", "--json"]);
+    let full = full.env("BARS", larder.path("bars")).env("LARDER_MAX_CACHE_SIZE_GB", "0.00001").output().unwrap();
+    let stopped = json(&full)["stopped"].as_str().unwrap_or_default().to_owned();
+    assert!(stopped.contains("raise max_cache_size_gb") && code(&full) == 1, "{stopped}{}", stderr(&full));
+}
+
+#[test]
 fn a_variable_that_is_not_set_harms_only_the_views_that_need_it() {
     let larder = with_definitions();
     let other = r#"
