@@ -201,7 +201,7 @@ fn a_view_that_needs_more_history_than_it_declares_is_not_applied() {
 
     std::fs::write(larder.path("config/features/desk.toml"), DEFINITIONS).unwrap();
     let (validated, status) = run(&larder, &["validate", "--view", "momentum"]);
-    assert_eq!((&validated["views"][0]["rows"], status), (&142.into(), 0), "{validated}");
+    assert_eq!((&validated["views"][0]["rows"], status), (&98.into(), 0), "{validated}");
     let (unknown, status) = run(&larder, &["validate", "--view", "momentun"]);
     assert!(status == 1 && unknown["error"]["message"].as_str().unwrap().contains("there is momentum"), "{unknown}");
 }
@@ -298,7 +298,7 @@ fn what_is_warmed_is_named_by_patterns_files_or_what_was_missed() {
     std::fs::write(larder.path("symbols.txt"), "# Two\nsymbol=EUR/USD\n\nsymbol=USD/COP\n").unwrap();
     assert_eq!(warmed(&["--view", "momentum", "--entities-from", "symbols.txt"]), momentum(2, 3));
     for (arguments, part) in [
-        (["--view", "m?"], "there is no view m?: there is momentum"),
+        (["--view", "m?"], "there is no view m?: there is held, momentum"),
         (["--entities-from", "none.txt"], "cannot read the entities in none.txt"),
     ] {
         let (refused, _) = run(&larder, &[&["warm", "--start", "2024-03-05"][..], &arguments].concat());
