@@ -7,9 +7,10 @@ use arrow::datatypes::Float64Type;
 
 use super::*;
 use crate::cache::FeatureStore;
+use crate::cache::Origin as From;
+use crate::checkout;
 use crate::compute::Features;
 use crate::model::{EntityKey, Outcome, Span, TimeRange, Timestamp, ViewName};
-use crate::{Origin as From, checkout};
 
 const VIEWS: &str = r#"
 [entity.symbol]
