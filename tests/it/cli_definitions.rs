@@ -530,6 +530,8 @@ owner = "desk"
 tags = ["fx"]
 description = "Half of it \u001b[31m"
 features = { half = { sql = "close / 2", nulls = false, description = "Half" } }
+[service.only]
+features = ["twice"]
 "#;
     std::fs::write(larder.path("config/features/more.toml"), more).unwrap();
     assert_eq!(run(&larder, &["apply", "--unchecked"]).1, 0);
@@ -540,7 +542,7 @@ features = { half = { sql = "close / 2", nulls = false, description = "Half" } }
     assert_eq!((&view["says"]["lateness"], &view["says"]["max_age"]), (&60.0.into(), &Value::Null), "{view}");
     assert!(view["place"].as_str().unwrap().ends_with("desk.toml:15"), "{view}");
     let readers: Vec<_> = view["read_by"].as_array().unwrap().iter().map(|by| by["name"].as_str().unwrap()).collect();
-    assert_eq!(readers, ["of_momentum", "twice", "model", "twofold"]);
+    assert_eq!(readers, ["of_momentum", "twice", "model", "only", "twofold"]);
     assert_eq!((&view["cached"]["blocks"], &view["cached"]["entities"]), (&1.into(), &1.into()), "{view}");
     assert_eq!(view["features"][0]["is"]["indicator"]["over"]["time"], "3600000000000");
 
@@ -567,7 +569,7 @@ features = { half = { sql = "close / 2", nulls = false, description = "Half" } }
     assert_eq!((&entity["says"]["keys"]["symbol"], entity["read_by"].as_array().unwrap().len()), (&"text".into(), 3));
     let (service, _) = run(&larder, &["services", "describe", "twofold"]);
     assert_eq!(service["features"][1]["is"]["on_demand"]["sql"], "close * 2", "{service}");
-    for (kind, list) in [("sources", 3), ("entities", 1), ("services", 2), ("views", 3)] {
+    for (kind, list) in [("sources", 3), ("entities", 1), ("services", 3), ("views", 3)] {
         assert_eq!(run(&larder, &[kind]).0[kind].as_array().unwrap().len(), list);
         assert_eq!(run(&larder, &[kind, "list"]).0[kind].as_array().unwrap().len(), list);
     }

@@ -26,6 +26,8 @@ const MEMORY: &str = "2GB";
 const THREADS: i64 = 2;
 /// The schema of feature views, behind that of the manifest's tables.
 const FEATURES: &str = "features";
+/// What a directory says of a key without a value.
+const MISSING: &str = "__HIVE_DEFAULT_PARTITION__";
 /// How often Ctrl-C is looked for.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -182,12 +184,11 @@ fn obstacle(view: &FeatureView, paths: &[(&EntityKey, PathBuf)]) -> Option<Strin
     if let Some(feature) = view.features().iter().find(|feature| in_path.contains(feature.name().as_str())) {
         return Some(format!("its feature {} has the name of a part of its paths", feature.name()));
     }
-    // `blocks`, view, fingerprint, each key, file: a long value is spread over several directories. And this word
-    // means a missing value there.
+    // `blocks`, view, fingerprint, each key, file: a long value is spread over several directories.
     let directories = view.join_keys().len() + 4;
-    let is_null = |value: &KeyValue| matches!(value, KeyValue::Text(value) if value.eq_ignore_ascii_case("null"));
+    let is_missing = |value: &KeyValue| matches!(value, KeyValue::Text(value) if **value == *MISSING);
     let (odd, _) = paths.iter().find(|(entity, path)| {
-        path.components().count() != directories || entity.pairs().any(|(_, value)| is_null(value))
+        path.components().count() != directories || entity.pairs().any(|(_, value)| is_missing(value))
     })?;
     Some(format!("DuckDB does not read the keys of {odd} from its path"))
 }
