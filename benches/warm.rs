@@ -83,6 +83,13 @@ fn main() {
         (0..SYMBOLS).map(|symbol| reader.read(&entity(symbol), history, &columns).expect("reads").len()).sum()
     });
     let view = ViewName::new("technical_features").expect("a name");
+    let store = FeatureStore::builder(dir.path().join("cache")).open().expect("opens");
+    let features = Features::builder(store, definitions.clone()).open().expect("opens");
+    let (computing, _) = best(&mut || {
+        let compute = |symbol| features.compute(&view, &entity(symbol), year).expect("computes").num_rows();
+        (0..SYMBOLS).map(compute).sum()
+    });
+    let computing = computing.saturating_sub(reading);
     let mut round = 0;
     let (warming, rows) = best(&mut || {
         round += 1;
@@ -95,9 +102,10 @@ fn main() {
     let beyond = warming.saturating_sub(reading);
     println!("{rows} rows of {FEATURES} features, one thread, best of {ROUNDS}");
     println!("reading alone    {reading:.2?}");
+    println!("computing alone  {computing:.2?}: {}", rate(rows, computing));
     println!("warming          {warming:.2?}: {}", rate(rows, warming));
     println!("beyond reading   {beyond:.2?}: {}", rate(rows, beyond));
-    pandas(dir.path(), warming);
+    pandas(dir.path(), warming, computing);
 }
 
 fn rate(rows: usize, took: Duration) -> String {
@@ -105,15 +113,17 @@ fn rate(rows: usize, took: Duration) -> String {
     format!("{millions:.2} M rows/s, {:.1} M values/s", millions * FEATURES as f64)
 }
 
-fn pandas(dir: &Path, warming: Duration) {
+fn pandas(dir: &Path, warming: Duration, computing: Duration) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/warm_pandas.py");
     let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let run = Command::new(&python).arg(script).arg(dir).args([ROUNDS.to_string(), YEAR.to_string()]).output();
     match run {
         Ok(output) if output.status.success() => {
             let said = String::from_utf8_lossy(&output.stdout);
-            let seconds: f64 = said.trim().parse().expect("seconds");
-            println!("pandas           {seconds:.2} s, {:.1} times as long", seconds / warming.as_secs_f64());
+            let seconds: Vec<f64> = said.split_whitespace().map(|word| word.parse().expect("seconds")).collect();
+            let [all, alone] = seconds[..] else { panic!("{said}") };
+            println!("pandas           {all:.2} s: {:.1} times as long", all / warming.as_secs_f64());
+            println!("  its computing  {alone:.2} s: {:.1} times as long", alone / computing.as_secs_f64());
         }
         Ok(output) => println!("pandas           not measured: {}", String::from_utf8_lossy(&output.stderr).trim()),
         Err(error) => println!("pandas           not measured: {python}: {error}"),

@@ -1,6 +1,6 @@
 """The view of benches/warm.rs in pandas: reads the bars, computes the features of a year, writes a Parquet file a month.
 
-Vectorised throughout, without a loop over rows. Prints the best of N rounds in seconds.
+Vectorised throughout, without a loop over rows. Prints the seconds of the best of N rounds: all, and computing alone.
 """
 import pathlib
 import sys
@@ -39,22 +39,26 @@ def features(bars):
 
 
 def run(directory, year):
+    computing = 0
     for path in sorted(directory.glob("symbol=*/bars.parquet")):
         bars = pd.read_parquet(path, columns=["ts", "high", "low", "close"])
+        began = time.perf_counter()
         year_of = features(bars).loc[year:]
+        computing += time.perf_counter() - began
         for month, block in year_of.groupby(year_of.index.month, sort=False):
             block.to_parquet(path.parent / f"features-{month}.out", compression="zstd", compression_level=3)
+    return computing
 
 
 def main():
     directory, rounds = pathlib.Path(sys.argv[1]), int(sys.argv[2])
     year = pd.Timestamp(int(sys.argv[3]), unit="D", tz="UTC")
-    best = float("inf")
+    best, best_computing = float("inf"), float("inf")
     for _ in range(rounds):
         began = time.perf_counter()
-        run(directory, year)
-        best = min(best, time.perf_counter() - began)
-    print(best)
+        computing = run(directory, year)
+        best, best_computing = min(best, time.perf_counter() - began), min(best_computing, computing)
+    print(best, best_computing)
 
 
 main()
