@@ -243,7 +243,12 @@ impl Core {
             input_version: None,
             batch: join(tail.map(|tail| &tail.batch), &new).map_err(failed)?,
         };
-        let settled_until = until.min(watermark);
+        // Rows may have changed since the tail was looked at: then its part and the new one do not belong together.
+        let is_one = tail.is_none_or(|tail| {
+            let known = TimeRange::new(task.block.start(), tail.known_until);
+            known.is_ok_and(|known| self.version(wanted, supply, known) == tail.input_version)
+        });
+        let settled_until = if is_one { until.min(watermark) } else { task.block.start() };
         let known_before = tail.map_or(task.block.start(), |tail| tail.known_until);
         // A request a second must not write the block every second, only because time went by.
         let new_rows = event_times(&new).partition_point(|time| *time < settled_until.as_ns());

@@ -21,7 +21,7 @@ use crate::config::{Durability, Settings};
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, Record};
 use crate::metrics::{MetricsSource, Recorder, catalogue};
-use crate::model::{EntityKey, FeatureView, Outcome, TimeRange, Timestamp, ViewName};
+use crate::model::{EntityKey, FeatureView, Fingerprint, Outcome, Span, TimeRange, Timestamp, ViewName};
 use crate::slo::SloReport;
 use crate::store::{CacheDir, Publish};
 use crate::upkeep;
@@ -265,7 +265,7 @@ impl FeatureStore {
     /// removed: then repeat it.
     pub fn invalidate(&self, view: &FeatureView, entity: &EntityKey, range: TimeRange) -> Result<u64> {
         view.check_entity(entity)?;
-        self.invalidate_scope(view.name(), Some(entity), Some(range), "request")
+        self.invalidate_scope(view.name(), Some(entity), Some(range), ("request", None))
     }
 
     /// Forgets every block of a view, in every version. Returns how many there were.
@@ -273,26 +273,26 @@ impl FeatureStore {
     /// # Errors
     /// `Unavailable` where a file cannot be removed: then repeat it.
     pub fn invalidate_view(&self, view: &FeatureView) -> Result<u64> {
-        self.invalidate_scope(view.name(), None, None, "request")
+        self.invalidate_scope(view.name(), None, None, ("request", None))
     }
 
     /// Makes copies in memory old, and forbids whatever is computed at this moment to be kept.
     #[cfg(feature = "definitions")]
     pub(crate) fn fence(&self, view: &ViewName) -> Result<()> {
-        self.0.core.dir.invalidate(view, None, || self.0.core.now(), |_, _| false).map(drop)
+        self.0.core.dir.raise(view)
     }
 
     /// Forgets the blocks of an entity, or of all, that overlap a range, or all of them, because of `cause`, which is
-    /// one of the catalogue's.
+    /// one of the catalogue's. Of a version whose spans are known no block is read for its end.
     pub(crate) fn invalidate_scope(
         &self,
         view: &ViewName,
         entity: Option<&EntityKey>,
         range: Option<TimeRange>,
-        cause: &str,
+        (cause, blocks): (&str, Option<(Fingerprint, Span)>),
     ) -> Result<u64> {
         let core = &self.0.core;
-        let scope = upkeep::Scope { view, entity, range };
+        let scope = upkeep::Scope { view, entity, range, blocks };
         let journal = |records: &[Record]| {
             core.journal(records);
         };

@@ -93,7 +93,8 @@ fn in_file(source: &SourceDefinition, file: &Path) -> Result<SourceDefinition> {
             return Err(Error::invalid(format!("{} is neither .csv nor .parquet: push one of these", file.display())));
         }
     };
-    Ok(SourceDefinition { kind, ..source.clone() })
+    // What is possible is decided when rows are pushed and when they are read.
+    Ok(SourceDefinition { kind, valid: Default::default(), ..source.clone() })
 }
 
 /// Those whose rows the file has: entities, or, where rows belong to all, the one that is none.

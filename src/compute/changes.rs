@@ -18,7 +18,7 @@ use crate::source::{Reader, SourceFile};
 /// The cause of the invalidations.
 const CAUSE: &str = "source";
 /// So many blocks of an entity are held against rows that are read at once.
-const AT_ONCE: usize = 64;
+const AT_ONCE: usize = 8;
 
 /// What was found when blocks were held against a source.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -72,6 +72,8 @@ impl Features {
         // Columns may have come, gone or changed their type.
         let reader = source.reopen()?;
         let mut changes = Changes::default();
+        // One that cannot be held against its rows keeps no other from being.
+        let mut failed = None;
         for view in self.readers_of(name) {
             let bound = self.bound(&view)?;
             self.store().fence(&view)?;
@@ -85,13 +87,17 @@ impl Features {
                 };
                 let touched: Vec<Candidate> = blocks.into_iter().filter(is_touched).collect();
                 for run in runs(bound, &touched) {
-                    let found = self.hold(bound, &entity, run)?;
-                    changes.checked += found.checked;
-                    changes.outdated += found.outdated;
+                    match self.hold(bound, &entity, run) {
+                        Ok(found) => {
+                            changes.checked += found.checked;
+                            changes.outdated += found.outdated;
+                        }
+                        Err(error) => drop(failed.get_or_insert(error)),
+                    }
                 }
             }
         }
-        Ok(changes)
+        failed.map_or(Ok(changes), Err)
     }
 
     /// Computes the blocks again that hold the newest rows of entities that have some cached, so that a request finds
@@ -178,7 +184,8 @@ impl Features {
                     computing.features(&gap)?;
                 }
                 let scope = Some(gap.range());
-                changes.outdated += self.store().invalidate_scope(view.name(), Some(entity), scope, CAUSE)?;
+                let cause = (CAUSE, Some((view.fingerprint(), view.span())));
+                changes.outdated += self.store().invalidate_scope(view.name(), Some(entity), scope, cause)?;
             }
         }
         Ok(changes)

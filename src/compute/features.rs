@@ -14,7 +14,7 @@ use crate::definition::{
     Definitions, Environment, Expression, SourceDefinition, SourceKeys, SourceKind, ViewDefinition, ViewSource,
 };
 use crate::error::{Error, Result};
-use crate::model::{EntityKey, FeatureView, SourceName, TimeRange, Timestamp, ViewName};
+use crate::model::{EntityKey, FeatureView, Outcome, SourceName, TimeRange, Timestamp, ViewName};
 use crate::source::{Pushed, Reader, Rows};
 use crate::sql::{Limits, Sandbox};
 
@@ -115,7 +115,7 @@ impl FeaturesBuilder {
             drop(inner.bind(name, &self.functions)?);
         }
         let features = Features(Arc::new(inner));
-        features.finish_pushes();
+        features.finish_pushes(None)?;
         Ok(features)
     }
 }
@@ -378,7 +378,14 @@ impl Bound {
             Supply::View(read) => {
                 let computing = Computing::new(store, read);
                 let answer = computing.warm(entity, range)?;
-                Frame::of_batch(&answer.to_batch()?)
+                match answer.outcome() {
+                    // What may be wrong is answered where nothing better can be, and not computed from.
+                    Outcome::Fallback | Outcome::Stale => {
+                        let gap = Gap::new(read.recipe.view().clone(), entity.clone(), answer.range());
+                        Frame::of_batch(&computing.features(&gap)?)
+                    }
+                    _ => Frame::of_batch(&answer.to_batch()?),
+                }
             }
         }
     }

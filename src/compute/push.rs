@@ -2,6 +2,7 @@
 //! view is computed again.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
@@ -9,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::features::{Features, Supply};
 use crate::definition::{SourceDefinition, SourceKeys, SourceKind, ViewSource};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{EntityKey, SourceName, TimeRange, Timestamp, ViewName};
+use crate::model::{EntityKey, FeatureView, SourceName, Span, TimeRange, Timestamp, ViewName};
 use crate::source::{NewRows, Pushed};
 
 /// The cause of the invalidations.
@@ -26,17 +27,22 @@ pub struct Push {
     pub invalidated: u64,
 }
 
-/// What is written down before rows are kept, for the case that the process dies before all has followed.
+/// What is written down before rows are kept, for the case that the process dies before all has followed. Whoever finds it
+/// may have other definitions.
 #[derive(Debug, Serialize, Deserialize)]
 struct Note {
     source: String,
     entity: Option<EntityKey>,
-    times: BTreeSet<i64>,
+    /// The views that depend on the rows, with the first and the last time that may be others, in nanoseconds.
+    forget: Vec<Forget>,
 }
+
+/// A view, and ranges of event times.
+type Forget = (String, Vec<(i64, i64)>);
 
 /// A view whose blocks depend on rows, and for which times.
 struct Dependent {
-    view: ViewName,
+    view: FeatureView,
     ranges: Vec<TimeRange>,
 }
 
@@ -59,7 +65,7 @@ impl Features {
     ) -> Result<Push> {
         let pushed = Pushed::new(self.pushed_source(source)?);
         let entity = self.pushed_entity(&pushed, entity.into())?;
-        self.finish_pushes();
+        self.finish_pushes(Some(source))?;
         let new = pushed.accept(rows, self.store().now())?;
         if new.times().is_empty() {
             return Ok(Push { rows: 0, changed: 0, invalidated: 0 });
@@ -75,7 +81,8 @@ impl Features {
     fn keep(&self, pushed: &Pushed, entity: Option<&EntityKey>, new: &NewRows) -> Result<(BTreeSet<i64>, u64)> {
         let (dir, source) = (self.store().cache_dir(), &pushed.definition().name);
         let times = new.times().iter().copied().collect();
-        let note = Note { source: source.to_string(), entity: entity.cloned(), times };
+        let note =
+            Note { source: source.to_string(), entity: entity.cloned(), forget: self.to_forget(source, &times)? };
         let text = serde_json::to_vec(&note)
             .map_err(|error| Error::with_source(ErrorKind::Internal, "a push cannot be written as JSON", error))?;
         let intent = dir.intend_push(&text)?;
@@ -87,23 +94,54 @@ impl Features {
         kept.map(|()| (changed, invalidated))
     }
 
-    /// Does what processes that died in the middle of a push have left undone.
-    pub(super) fn finish_pushes(&self) {
-        let finish = |text: &[u8]| match serde_json::from_slice::<Note>(text) {
-            Ok(note) => {
-                let source = SourceName::new(&note.source)?;
-                self.invalidate_dependents(&source, note.entity.as_ref(), &note.times).map(drop)
-            }
-            // Its process died while writing it, before it kept any row.
-            Err(_) => Ok(()),
+    /// What depends on rows with these event times, as a note says it.
+    fn to_forget(&self, source: &SourceName, times: &BTreeSet<i64>) -> Result<Vec<Forget>> {
+        let note = |dependent: &Dependent| {
+            let ranges = blocks(&dependent.ranges, dependent.view.span())?;
+            let ranges = ranges.iter().map(|range| (range.start().as_ns(), range.end().as_ns())).collect();
+            Ok((dependent.view.name().to_string(), ranges))
         };
-        let unfinished = self.store().cache_dir().unfinished_pushes();
-        let finished = unfinished.and_then(|unfinished| {
-            unfinished.into_iter().try_for_each(|(intent, text)| finish(&text).and_then(|()| intent.done()))
-        });
-        if let Err(error) = finished {
-            tracing::warn!(target: "larder::cache", %error, "a push that was broken off is not finished: the next one tries again");
+        self.dependents(source, times)?.iter().map(note).collect()
+    }
+
+    /// Does what processes that died in the middle of a push have left undone, each for itself.
+    ///
+    /// # Errors
+    /// The first failure among those of `source`, of which rows may be kept that blocks were computed without.
+    pub(super) fn finish_pushes(&self, source: Option<&SourceName>) -> Result<()> {
+        let unfinished = match self.store().cache_dir().unfinished_pushes() {
+            Err(error) if source.is_none() => {
+                tracing::warn!(target: "larder::cache", %error, "notes of broken-off pushes cannot be read: the next push tries again");
+                return Ok(());
+            }
+            unfinished => unfinished?,
+        };
+        let mut first = Ok(());
+        for (intent, text) in unfinished {
+            // Its process died while writing it, before it kept any row.
+            let Ok(note) = serde_json::from_slice::<Note>(&text) else {
+                intent.done()?;
+                continue;
+            };
+            if let Err(error) = self.finish(&note).and_then(|()| intent.done()) {
+                tracing::warn!(target: "larder::cache", source = note.source, %error, "a push that was broken off is not finished: the next one tries again");
+                if source.is_some_and(|source| source.as_str() == note.source) && first.is_ok() {
+                    first = Err(error);
+                }
+            }
         }
+        first
+    }
+
+    fn finish(&self, note: &Note) -> Result<()> {
+        for (view, ranges) in &note.forget {
+            let view = ViewName::new(view)?;
+            for (start, end) in ranges {
+                let range = TimeRange::new(Timestamp::from_ns(*start), Timestamp::from_ns(*end))?;
+                self.store().invalidate_scope(&view, note.entity.as_ref(), Some(range), (CAUSE, None))?;
+            }
+        }
+        Ok(())
     }
 
     /// The source of pushed rows of this name.
@@ -154,13 +192,15 @@ impl Features {
         entity: Option<&EntityKey>,
         times: &BTreeSet<i64>,
     ) -> Result<u64> {
-        let mut blocks = 0;
+        let mut count = 0;
         for dependent in self.dependents(source, times)? {
-            for range in dependent.ranges {
-                blocks += self.store().invalidate_scope(&dependent.view, entity, Some(range), CAUSE)?;
+            let view = &dependent.view;
+            let cause = (CAUSE, Some((view.fingerprint(), view.span())));
+            for range in blocks(&dependent.ranges, view.span())? {
+                count += self.store().invalidate_scope(view.name(), entity, Some(range), cause)?;
             }
         }
-        Ok(blocks)
+        Ok(count)
     }
 
     /// The views that read a source, whatever lies in between, with the times at which a block that begins or goes on
@@ -172,27 +212,23 @@ impl Features {
         loop {
             let mut more = Vec::new();
             for (name, definition) in self.definitions().views() {
-                if found.iter().any(|dependent| dependent.view == *name) {
+                if found.iter().any(|dependent| dependent.view.name() == name) {
                     continue;
                 }
                 let reads: Vec<(Timestamp, Timestamp)> = match &definition.source {
                     ViewSource::Source(read) if read == source => rows.clone(),
                     // Any value of a block may be another one, up to the block's end.
-                    ViewSource::View(read) => match found.iter().find(|dependent| dependent.view == *read) {
+                    ViewSource::View(read) => match found.iter().find(|dependent| dependent.view.name() == read) {
                         Some(dependent) => {
-                            let span = self.view(read)?.span();
-                            let last = |range: &TimeRange| Timestamp::from_ns(range.end().as_ns().saturating_sub(1));
-                            dependent
-                                .ranges
-                                .iter()
-                                .map(|range| (range.start(), span.block_of(last(range)).end()))
-                                .collect()
+                            let end = |range: &TimeRange| dependent.view.span().block_of(last_of(range)).end();
+                            dependent.ranges.iter().map(|range| (range.start(), end(range))).collect()
                         }
                         None => continue,
                     },
                     ViewSource::Source(_) => continue,
                 };
-                more.push(Dependent { view: name.clone(), ranges: reaching(&reads, self.view(name)?.lookback())? });
+                let view = self.view(name)?;
+                more.push(Dependent { ranges: reaching(&reads, view.lookback())?, view });
             }
             if more.is_empty() {
                 return Ok(found);
@@ -205,8 +241,8 @@ impl Features {
     fn refresh(&self, source: &SourceName, entity: &EntityKey, newest: Timestamp) {
         let Ok(dependents) = self.dependents(source, &BTreeSet::from([newest.as_ns()])) else { return };
         for Dependent { view, .. } in dependents {
-            let warmed = self.view(&view).and_then(|known| self.warm(&view, entity, known.span().block_of(newest)));
-            if let Err(error) = warmed {
+            if let Err(error) = self.warm(view.name(), entity, view.span().block_of(newest)) {
+                let view = view.name();
                 // The rows are kept: whoever asks for the features computes them, or is told the same.
                 tracing::warn!(target: "larder::cache", %view, %entity, %error, "features of pushed rows are not computed yet");
             }
@@ -214,17 +250,32 @@ impl Features {
     }
 }
 
+/// The last time in a range.
+fn last_of(range: &TimeRange) -> Timestamp {
+    Timestamp::from_ns(range.end().as_ns().saturating_sub(1))
+}
+
 /// From each time on up to `lookback` after the other, both included; where these overlap they are one range.
-fn reaching(reads: &[(Timestamp, Timestamp)], lookback: std::time::Duration) -> Result<Vec<TimeRange>> {
-    let mut ranges: Vec<(Timestamp, Timestamp)> = Vec::new();
-    for (first, last) in reads {
-        let end = Timestamp::from_ns(last.saturating_add(lookback).as_ns().saturating_add(1));
-        match ranges.last_mut() {
-            Some((_, before)) if *first <= *before => *before = (*before).max(end),
-            _ => ranges.push((*first, end)),
+fn reaching(reads: &[(Timestamp, Timestamp)], lookback: Duration) -> Result<Vec<TimeRange>> {
+    let after = |last: Timestamp| Timestamp::from_ns(last.saturating_add(lookback).as_ns().saturating_add(1));
+    joined(reads.iter().map(|(first, last)| (*first, after(*last))))
+}
+
+/// The blocks that overlap these ranges, adjacent ones as one.
+fn blocks(ranges: &[TimeRange], span: Span) -> Result<Vec<TimeRange>> {
+    joined(ranges.iter().map(|range| (span.block_of(range.start()).start(), span.block_of(last_of(range)).end())))
+}
+
+/// Ranges in the order of their beginnings, those as one that overlap or touch.
+fn joined(ranges: impl Iterator<Item = (Timestamp, Timestamp)>) -> Result<Vec<TimeRange>> {
+    let mut found: Vec<(Timestamp, Timestamp)> = Vec::new();
+    for (start, end) in ranges {
+        match found.last_mut() {
+            Some((_, before)) if start <= *before => *before = (*before).max(end),
+            _ => found.push((start, end)),
         }
     }
-    ranges.into_iter().map(|(start, end)| TimeRange::new(start, end)).collect()
+    found.into_iter().map(|(start, end)| TimeRange::new(start, end)).collect()
 }
 
 #[cfg(test)]

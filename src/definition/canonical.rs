@@ -36,7 +36,7 @@ pub(super) fn view(view: &ViewDefinition, rows: Value) -> Result<String> {
 /// What decides the rows of a source. It holds no secret.
 pub(super) fn source(source: &SourceDefinition, environment: &Environment) -> Result<Value> {
     let mut definition = json!({
-        "kind": kind(&source.kind, environment)?,
+        "kind": kind(source, environment)?,
         "event_time": source.event_time,
         "created_time": source.created_time,
         "time_zone": source.time_zone.name(),
@@ -57,14 +57,15 @@ pub(super) fn source(source: &SourceDefinition, environment: &Environment) -> Re
     Ok(definition)
 }
 
-fn kind(kind: &SourceKind, environment: &Environment) -> Result<Value> {
-    Ok(match kind {
+fn kind(source: &SourceDefinition, environment: &Environment) -> Result<Value> {
+    Ok(match &source.kind {
         SourceKind::Parquet { paths } => json!({ "parquet": expanded(paths, environment)? }),
         SourceKind::Csv { paths, format } => json!({ "csv": [expanded(paths, environment)?, text(format)?] }),
         SourceKind::Postgres(Postgres { url, rows, .. }) => {
             json!({ "postgres": [url.database(environment)?, text(rows)?] })
         }
-        SourceKind::Push => json!("push"),
+        // Its name says where its rows are.
+        SourceKind::Push => json!({ "push": source.name.as_str() }),
     })
 }
 

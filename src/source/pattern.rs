@@ -83,6 +83,7 @@ pub(crate) fn is_pattern(text: &str) -> bool {
 }
 
 /// Whether `pattern`, in which `*`, `?` and `[…]` mean what they do in file names, stands for `name`.
+#[cfg(feature = "cli")]
 pub(crate) fn is_match(pattern: &str, name: &str) -> bool {
     Glob::new(pattern).is_ok_and(|glob| glob.matches(name))
 }

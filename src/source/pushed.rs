@@ -213,42 +213,53 @@ impl Pushed {
         let converter = RowConverter::new(fields).map_err(broken)?;
         let new_values = converter.convert_columns(&new.values).map_err(broken)?;
         let old_values = old.as_ref().map(|old| converter.convert_columns(&old.values).map_err(broken)).transpose()?;
-        // The row that counts of each time, so far.
-        let mut present: HashMap<i64, arrow::row::Row<'_>> = HashMap::new();
-        for (row, at) in old.iter().flat_map(|old| old.times().iter().enumerate()) {
-            if let Some(values) = &old_values {
-                self.counts(&mut present, *at, values.row(row));
+        // What is known of each time, or, where rows say when they became known, of both times together.
+        let by_created = self.definition.created_time.is_some();
+        let key = |at: i64, created: i64| (at, if by_created { created } else { 0 });
+        let mut present: HashMap<(i64, i64), arrow::row::Row<'_>> = HashMap::new();
+        let mut newest: HashMap<i64, i64> = HashMap::new();
+        for (old, values) in old.iter().zip(&old_values) {
+            for (row, (at, created)) in old.times().iter().zip(old.created.values()).enumerate() {
+                self.counts(&mut present, key(*at, *created), values.row(row));
+                newest.entry(*at).and_modify(|newest| *newest = (*newest).max(*created)).or_insert(*created);
             }
         }
-        let mut kept = Vec::new();
-        for (row, at) in (0..).zip(new.times()) {
-            let values = new_values.row(row as usize);
-            if present.get(at) == Some(&values) {
+        let (mut kept, mut known) = (Vec::new(), Vec::new());
+        for (row, (at, created)) in (0..).zip(new.times().iter().zip(new.created.values())) {
+            let (values, key) = (new_values.row(row as usize), key(*at, *created));
+            if present.get(&key) == Some(&values) {
                 continue;
             }
-            if present.contains_key(at)
-                && self.definition.on_duplicate == OnDuplicate::Error
-                && self.definition.created_time.is_none()
-            {
+            if present.contains_key(&key) && self.definition.on_duplicate == OnDuplicate::Error {
                 return Err(self.error(format!(
                     "there is another row of {} already: say which counts with on_duplicate",
                     Timestamp::from_ns(*at)
                 )));
             }
-            self.counts(&mut present, *at, values);
+            self.counts(&mut present, key, values);
             changed.insert(*at);
             kept.push(row);
+            // A clock that was set back does not put a correction before what it corrects.
+            let latest = newest.entry(*at).or_insert(*created);
+            *latest = (*latest).max(*created);
+            known.push(if by_created { *created } else { *latest });
         }
         if kept.is_empty() {
             return Ok(None);
         }
-        self.joined(before, old.as_ref(), &new.taken(&kept)?).map(Some)
+        let kept = NewRows { created: known.into(), ..new.taken(&kept)? };
+        self.joined(before, old.as_ref(), &kept).map(Some)
     }
 
-    fn counts<'a>(&self, present: &mut HashMap<i64, arrow::row::Row<'a>>, at: i64, values: arrow::row::Row<'a>) {
+    fn counts<'a>(
+        &self,
+        present: &mut HashMap<(i64, i64), arrow::row::Row<'a>>,
+        key: (i64, i64),
+        values: arrow::row::Row<'a>,
+    ) {
         match self.definition.on_duplicate {
-            OnDuplicate::First => drop(present.entry(at).or_insert(values)),
-            OnDuplicate::Last | OnDuplicate::Error => drop(present.insert(at, values)),
+            OnDuplicate::First => drop(present.entry(key).or_insert(values)),
+            OnDuplicate::Last | OnDuplicate::Error => drop(present.insert(key, values)),
         }
     }
 

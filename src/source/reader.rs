@@ -239,13 +239,11 @@ impl Reader {
     /// Those of [`read`](Self::read).
     pub fn newest(&self, entity: Option<&EntityKey>) -> Result<Option<Timestamp>> {
         let keys = entity.map(|entity| self.keys(entity)).transpose()?.unwrap_or_default();
-        let files = match &self.origin {
-            Origin::Files(files) => files,
-            #[cfg(feature = "postgres")]
-            Origin::Postgres(database) => {
-                return Ok(self.query(database).newest(&keys)?.map(Timestamp::from_ns));
-            }
-        };
+        #[cfg(feature = "postgres")]
+        if let Origin::Postgres(database) = &self.origin {
+            return Ok(self.query(database).newest(&keys)?.map(Timestamp::from_ns));
+        }
+        let Some(files) = self.in_files() else { return Ok(None) };
         self.steadily(|attempt| {
             let mut found = self.find(files, &keys, None)?;
             // Newest days first; those that do not say their days may hold anything.
@@ -268,11 +266,7 @@ impl Reader {
     /// # Errors
     /// `Unavailable` where a directory cannot be read.
     pub fn files(&self) -> Result<Vec<SourceFile>> {
-        let of = match &self.origin {
-            Origin::Files(files) => files,
-            #[cfg(feature = "postgres")]
-            Origin::Postgres(_) => return Ok(Vec::new()),
-        };
+        let Some(of) = self.in_files() else { return Ok(Vec::new()) };
         let mut files = Vec::new();
         for candidate in of.paths.find(&Wanted::default()).map_err(|error| self.in_source(error))?.0 {
             match SourceFile::at(&candidate.path) {
@@ -293,13 +287,17 @@ impl Reader {
         let bar = bar(&self.definition);
         let from = self.filled_from(range).as_ns().saturating_sub(bar);
         let to = range.end().as_ns().saturating_sub(bar);
-        let days = match &self.origin {
-            Origin::Files(files) => files.paths.days_of(file),
-            #[cfg(feature = "postgres")]
-            Origin::Postgres(_) => None,
-        };
+        let days = self.in_files().and_then(|files| files.paths.days_of(file));
         let other_days = days.is_some_and(|days| !days.may_hold(Days::of(from, to)));
         !other_days && !partition::columns(file).into_iter().any(is_others)
+    }
+
+    fn in_files(&self) -> Option<&Files> {
+        match &self.origin {
+            Origin::Files(files) => Some(files),
+            #[cfg(feature = "postgres")]
+            Origin::Postgres(_) => None,
+        }
     }
 
     /// Where what fills the first nulls of a range may lie.
@@ -312,11 +310,7 @@ impl Reader {
 
     /// The directories that hold its files or those on the way to them, each with whether all below it does.
     pub fn roots(&self) -> Vec<(PathBuf, bool)> {
-        match &self.origin {
-            Origin::Files(files) => files.paths.roots(),
-            #[cfg(feature = "postgres")]
-            Origin::Postgres(_) => Vec::new(),
-        }
+        self.in_files().map(|files| files.paths.roots()).unwrap_or_default()
     }
 
     fn scan<'a>(&'a self, lease: &'a Lease) -> Scan<'a> {

@@ -63,6 +63,7 @@ pub(super) const ROWS: &str = "rows";
 ///
 /// # Errors
 /// `Invalid`, saying what is wrong.
+#[cfg(feature = "cli")]
 pub(crate) fn tables(sandbox: &Sandbox, text: &str) -> Result<Tables> {
     let Found { tables, with, table_functions, .. } = found(sandbox, text, text, 0)?;
     check_table_functions(&table_functions, "it may read tables only")?;
@@ -70,6 +71,7 @@ pub(crate) fn tables(sandbox: &Sandbox, text: &str) -> Result<Tables> {
 }
 
 /// What a query names in `FROM`.
+#[cfg(feature = "cli")]
 #[derive(Debug)]
 pub(crate) struct Tables {
     /// Every table, with schema and catalogue where it says them.

@@ -221,6 +221,19 @@ impl CacheDir {
         Ok((found, at))
     }
 
+    /// Makes every copy of a view's blocks in any process's memory old, and forbids what is computed at this moment to be
+    /// published. No block is removed.
+    ///
+    /// # Errors
+    /// `Unavailable` where the table of generations cannot be written.
+    #[cfg(feature = "definitions")]
+    pub(crate) fn raise(&self, view: &ViewName) -> Result<()> {
+        let failed = |error| unavailable("raise the generation in", &self.root, error);
+        self.rejoin()?;
+        let _lock = self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(view))).map_err(failed)?;
+        self.generations.load().raise_view(Slots::of(view, "")).map_err(failed)
+    }
+
     fn directories_of(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<Vec<PathBuf>> {
         let view = self.root.join(view_path(view));
         let Some(entity) = entity else { return Ok(vec![view]) };

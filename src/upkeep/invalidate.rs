@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::block::{self, BlockMeta};
 use crate::error::Result;
 use crate::manifest::{BlockRef, Invalidation, Record, RemovalReason};
-use crate::model::{EntityKey, TimeRange, Timestamp, ViewName};
+use crate::model::{EntityKey, Fingerprint, Span, TimeRange, Timestamp, ViewName};
 use crate::store::{CacheDir, PathIdentity};
 
 /// Which blocks.
@@ -17,6 +17,8 @@ pub struct Scope<'a> {
     pub entity: Option<&'a EntityKey>,
     /// Those that overlap this range, or all.
     pub range: Option<TimeRange>,
+    /// A version whose blocks are known to be so long; of others, their files say where they end.
+    pub blocks: Option<(Fingerprint, Span)>,
 }
 
 /// Forgets blocks: when it returns, no process serves them. Returns how many there were.
@@ -30,8 +32,8 @@ pub fn invalidate(
     now: impl Fn() -> Timestamp,
     mut journal: impl FnMut(&[Record]),
 ) -> Result<u64> {
-    let (gone, at) = dir
-        .invalidate(scope.view, scope.entity, now, |file, identity| overlaps(dir, &file.path, identity, scope.range))?;
+    let (gone, at) =
+        dir.invalidate(scope.view, scope.entity, now, |file, identity| overlaps(dir, &file.path, identity, scope))?;
     let blocks = gone.len() as u64;
     let mut records: Vec<Record> = gone.iter().filter_map(|(_, identity)| removed(identity, scope, at)).collect();
     records.push(Record::Invalidated(Invalidation {
@@ -49,13 +51,16 @@ pub fn invalidate(
     Ok(blocks)
 }
 
-fn overlaps(dir: &CacheDir, path: &Path, identity: &PathIdentity, range: Option<TimeRange>) -> bool {
-    let Some(range) = range else { return true };
+fn overlaps(dir: &CacheDir, path: &Path, identity: &PathIdentity, scope: &Scope<'_>) -> bool {
+    let Some(range) = scope.range else { return true };
     if identity.start >= range.end() {
         return false;
     }
     if identity.start >= range.start() {
         return true;
+    }
+    if let Some((_, span)) = scope.blocks.filter(|(fingerprint, _)| *fingerprint == identity.fingerprint) {
+        return span.block_of(identity.start).end() > range.start();
     }
     // It begins before the range; where it ends stands only in the file. One that cannot be read goes too.
     let bytes = dir.read_path(path).ok().flatten();

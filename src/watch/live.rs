@@ -1,6 +1,5 @@
 //! Features that follow their files.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -159,8 +158,6 @@ impl Shared {
         let mut looker = self.looker();
         if let Some(features) = looker.look(&self.current.load(), touched) {
             self.current.store(Arc::new(features));
-            // The sources of the new definitions may be others.
-            looker.look(&self.current.load(), &Touched::Files(BTreeSet::new()));
         }
         if looker.is_waiting() {
             self.wake.again_soon();

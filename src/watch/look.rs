@@ -82,6 +82,17 @@ impl Looker {
         self.is_waiting = false;
         self.look_at_settings();
         let changed = self.look_at_definitions(features);
+        if let Some(changed) = &changed {
+            // Their blocks may be from long ago, when nobody held them against anything.
+            self.files.clear();
+            self.look_at_sources(changed, touched);
+            return Some(changed.clone());
+        }
+        self.look_at_sources(features, touched);
+        None
+    }
+
+    fn look_at_sources(&mut self, features: &Features, touched: &Touched) {
         let names: Vec<SourceName> = features.file_sources().map(|(name, _)| name.clone()).collect();
         for name in &names {
             if let Err(error) = self.look_at_source(features, name, touched) {
@@ -90,7 +101,6 @@ impl Looker {
             }
         }
         self.files.retain(|name, _| names.contains(name));
-        changed
     }
 
     /// The directories that hold what is looked at, each with whether all below it does.
@@ -127,6 +137,9 @@ impl Looker {
                 tracing::info!(target: "larder::watch", file = %file.display(), needs_restart = fixed, "settings in force");
             }
             Err(error) => {
+                if error.kind() != ErrorKind::Invalid {
+                    (self.tried_settings, self.is_waiting) = (None, true);
+                }
                 tracing::error!(target: "larder::watch", file = %file.display(), %error, "settings are not taken: the old ones stay in force");
             }
         }
@@ -145,6 +158,10 @@ impl Looker {
             Ok(built)
         });
         self.definitions_hold = built.is_ok();
+        if built.as_ref().is_err_and(|error| error.kind() != ErrorKind::Invalid) {
+            // Such as a source that is away for a moment.
+            (self.tried, self.is_waiting) = (Texts::new(), true);
+        }
         self.tell();
         built
             .inspect(|built| {

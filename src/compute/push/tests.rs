@@ -201,7 +201,8 @@ fn a_push_that_was_broken_off_is_finished_by_the_next_process() {
     features.push(&quotes(), &symbol("A"), &rows(&[(600, 1.0)])).unwrap();
     // The rows are kept and the process dies before it forgets what depends on them.
     let pushed = Pushed::new(features.pushed_source(&quotes()).unwrap());
-    let note = Note { source: "quotes".to_owned(), entity: Some(symbol("A")), times: [DAY + 601 * MINUTE].into() };
+    let forget = features.to_forget(&quotes(), &[DAY + 601 * MINUTE].into()).unwrap();
+    let note = Note { source: "quotes".to_owned(), entity: Some(symbol("A")), forget };
     let cache = features.store().cache_dir();
     drop(cache.intend_push(&serde_json::to_vec(&note).unwrap()).unwrap());
     let new = pushed.accept(&rows(&[(601, 2.0)]), features.store().now()).unwrap();
