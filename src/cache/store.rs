@@ -293,13 +293,19 @@ impl FeatureStore {
     ) -> Result<u64> {
         let core = &self.0.core;
         let scope = upkeep::Scope { view, entity, range, blocks };
+        // Somebody asked for it, or something went: a push that took nothing away is no news.
+        let is_news = |record: &Record| matches!(record, Record::Invalidated(done) if done.blocks > 0);
         let journal = |records: &[Record]| {
-            core.journal(records);
+            if cause == "request" || records.iter().any(is_news) {
+                core.journal(records);
+            }
         };
         let blocks = upkeep::invalidate(&core.dir, &scope, cause, || core.now(), journal)?;
         // A failure may have come from the very inputs that now changed.
         core.flights.forgive(|id| id.view == *view && entity.is_none_or(|entity| id.entity == *entity));
-        core.count(&catalogue::INVALIDATIONS, &[view.as_str(), cause], 1);
+        if cause == "request" || blocks > 0 {
+            core.count(&catalogue::INVALIDATIONS, &[view.as_str(), cause], 1);
+        }
         Ok(blocks)
     }
 

@@ -122,6 +122,7 @@ fn hint(features: &Features, view: &ViewName, entity: &EntityKey, range: TimeRan
     }
     let none = match features.known_until(view)? {
         Timestamp::MIN => "none at all".to_owned(),
+        Timestamp::MAX => return Ok(Some(format!("in that time nothing was pushed to the source of {view}"))),
         // Its newest row counts: it is known until just after that.
         known => format!("some up to {}", quantity::time(known.saturating_sub(Duration::from_nanos(1)))),
     };

@@ -245,11 +245,12 @@ fn pushed_rows_are_features_from_then_on() {
     // Characters with a meaning in patterns have none in a file's name.
     std::fs::write(larder.path("state[1]*.csv"), state).unwrap();
     let push = ["push", "state", "state[1]*.csv"];
+    let held = GET.map(|word| if word == "momentum" { "held" } else { word });
+    assert_eq!(run(&larder, &held).0["hint"], "in that time nothing was pushed to the source of held");
     let (pushed, status) = run(&larder, &push);
     let counts = |pushed: &Value| ["entities", "rows", "changed"].map(|name| pushed[name].as_u64().unwrap());
     assert_eq!((counts(&pushed), status), ([2, 3, 3], 0), "{pushed}");
     assert_eq!(counts(&run(&larder, &push).0), [2, 3, 0], "again");
-    let held = GET.map(|word| if word == "momentum" { "held" } else { word });
     let (got, _) = run(&larder, &held);
     assert_eq!((&got["outcome"], &got["rows"][1]["position"]), (&"hit".into(), &1.0.into()), "{got}");
     let vector = run(&larder, &GET.map(|word| if word == "momentum" { "model" } else { word })).0;
