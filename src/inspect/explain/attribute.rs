@@ -3,8 +3,9 @@
 //! The rule, in this order:
 //!
 //! 1. Requests with outcome `error` or `fallback` are due to computes that fail.
-//! 2. The other bad requests of a view are shared out among its causes in proportion to the blocks that
-//!    were missed for each: misses are counted by block, requests are not.
+//! 2. The other bad requests of a view are shared out minute by minute among the causes of that minute, in
+//!    proportion to the blocks that were missed for each: misses are counted by block, requests are not.
+//!    Where no minute says how many there were, in proportion to all the blocks.
 //! 3. A miss whose reason is `tail`, `expired`, `corrupt` or `unreadable` is its own cause.
 //! 4. A miss of what was not there is due to the latest removal or invalidation before it of the same
 //!    view and entity, at most a day before the window. What took away n blocks explains n missed
@@ -68,12 +69,15 @@ pub fn attribute(evidence: &Evidence) -> BTreeMap<Cause, Spent> {
             add(&Cause::Failing, view, None, failed as f64, 0);
         }
         let of_view = blocks.get(view);
-        let all: u64 = of_view.map_or(0, |missed| missed.values().sum());
+        let of_each = || of_view.into_iter().flat_map(BTreeMap::values);
+        let (all, requests) =
+            (of_each().map(|missed| missed.blocks).sum::<u64>(), of_each().map(|missed| missed.requests).sum::<f64>());
         if all == 0 && others > 0 {
             add(&Cause::Unrecorded, view, None, others as f64, 0);
         }
         for ((cause, entity), missed) in of_view.into_iter().flatten() {
-            add(cause, view, Some(entity), others as f64 * (*missed as f64 / all as f64), *missed);
+            let part = if requests > 0.0 { missed.requests / requests } else { missed.blocks as f64 / all as f64 };
+            add(cause, view, Some(entity), others as f64 * part, missed.blocks);
         }
     }
     spent.retain(|_, spent| spent.requests > 0.0);
@@ -93,15 +97,28 @@ fn bad_requests(evidence: &Evidence) -> BTreeMap<&ViewName, (u64, u64)> {
     bad
 }
 
-type Missed = BTreeMap<(Cause, EntityKey), u64>;
+type Missed = BTreeMap<(Cause, EntityKey), Share>;
+
+/// What was missed for one cause.
+#[derive(Debug, Clone, Copy, Default)]
+struct Share {
+    blocks: u64,
+    /// Its part of the requests of each minute.
+    requests: f64,
+}
 
 /// The blocks that were missed in the window, by view, cause and entity.
+#[expect(clippy::cast_precision_loss, reason = "2^53 blocks are enough")]
 fn missed_blocks(evidence: &Evidence) -> HashMap<ViewName, Missed> {
     let begin = evidence.since.minute();
     let novelty = Novelty::of(evidence);
     let mut gone = Gone::of(evidence);
     let mut misses: Vec<&MinuteMisses> = evidence.misses.iter().collect();
     misses.sort_by_key(|miss| miss.minute);
+    let mut of_minute: HashMap<(i64, &ViewName), u64> = HashMap::new();
+    for miss in &misses {
+        *of_minute.entry((miss.minute, &miss.view)).or_default() += miss.blocks;
+    }
     let mut missed: HashMap<ViewName, Missed> = HashMap::new();
     for miss in misses {
         let explained = match Cause::of(miss.reason) {
@@ -116,8 +133,11 @@ fn missed_blocks(evidence: &Evidence) -> HashMap<ViewName, Missed> {
             continue;
         }
         let of_view = missed.entry(miss.view.clone()).or_default();
+        let all = of_minute.get(&(miss.minute, &miss.view)).copied().unwrap_or(miss.blocks);
         for (cause, blocks) in explained.into_iter().filter(|(_, blocks)| *blocks > 0) {
-            *of_view.entry((cause, miss.entity.clone())).or_default() += blocks;
+            let share = of_view.entry((cause, miss.entity.clone())).or_default();
+            share.blocks += blocks;
+            share.requests += miss.requests as f64 * (blocks as f64 / all as f64);
         }
     }
     missed

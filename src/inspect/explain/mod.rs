@@ -216,6 +216,7 @@ mod tests {
             entity: entity.clone(),
             reason: MissReason::Absent,
             blocks,
+            requests: 0,
         };
         let evidence = Evidence {
             since: Timestamp::from_minute(99_900),

@@ -126,6 +126,9 @@ pub struct MinuteMisses {
     pub reason: MissReason,
     /// How many.
     pub blocks: u64,
+    /// The requests of the view in that minute, of all its entities, that were not served from the cache and did not
+    /// fail.
+    pub requests: u64,
 }
 
 /// When an entity of a view was first asked for, as far back as history goes.
@@ -153,8 +156,12 @@ SELECT epoch_us(minute) // 60000000, view, entity, reason, sum(blocks)::UBIGINT,
 FROM removals_per_minute WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
 
 const MISSES: &str = "
-SELECT epoch_us(minute) // 60000000, view, entity, reason, sum(count)::UBIGINT FROM misses
-WHERE minute >= make_timestamp(?) GROUP BY ALL ORDER BY ALL";
+WITH bad AS (SELECT minute, view, sum(count) AS requests FROM requests_per_minute
+             WHERE minute >= make_timestamp($1) AND outcome IN ('partial', 'miss', 'coalesced') GROUP BY ALL)
+SELECT epoch_us(minute) // 60000000, view, entity, reason, sum(count)::UBIGINT,
+       coalesce(any_value(requests), 0)::UBIGINT
+FROM misses LEFT JOIN bad USING (minute, view) WHERE minute >= make_timestamp($1)
+GROUP BY minute, view, entity, reason ORDER BY minute, view, entity, reason";
 
 const MINUTES: &str = "
 SELECT epoch_us(minute) // 60000000, view, outcome, sum(count)::UBIGINT FROM requests_per_minute
@@ -302,6 +309,7 @@ impl Query<'_> {
                 entity: row.get(2)?,
                 reason: row.get(3)?,
                 blocks: row.get(4)?,
+                requests: row.get(5)?,
             })
         })
     }

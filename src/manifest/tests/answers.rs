@@ -127,6 +127,9 @@ fn requests_and_misses_add_up_over_processes_and_minutes() {
             assert_eq!(query.top_misses(minute(10), 10)?, worst);
             assert_eq!(query.top_misses(minute(10), 1)?, worst[..1]);
             assert_eq!(query.top_misses(minute(12), 9)?, [top("B", MissReason::Tail, 2)]);
+            let per_minute = query.misses_per_minute(minute(10))?;
+            let per_minute: Vec<_> = per_minute.iter().map(|miss| (miss.minute, miss.blocks, miss.requests)).collect();
+            assert_eq!(per_minute, [(10, 4, 1), (11, 3, 0), (12, 2, 0)], "with the misses among the requests");
             Ok(())
         })
         .unwrap();

@@ -23,7 +23,7 @@ fn requests(name: &str, outcome: Outcome, count: u64) -> OutcomeCount {
 }
 
 fn missed(at: i64, name: &str, entity: &str, reason: MissReason, blocks: u64) -> MinuteMisses {
-    MinuteMisses { minute: at, view: view(name), entity: symbol(entity), reason, blocks }
+    MinuteMisses { minute: at, view: view(name), entity: symbol(entity), reason, blocks, requests: 0 }
 }
 
 fn removed(at: i64, name: &str, entity: &str, reason: RemovalReason, blocks: u64) -> MinuteRemovals {
@@ -82,6 +82,21 @@ fn reasons_share_the_requests_of_their_view_by_the_blocks_they_missed() {
         missed(NOW, "w", "A", MissReason::Corrupt, 1),
     ];
     assert_eq!(spent(&evidence), named(&[("damaged", 40), ("older_than_max_age", 20), ("tail", 60)]));
+}
+
+#[test]
+fn a_request_for_many_blocks_is_one_request() {
+    let mut evidence = hour(21);
+    let at = |minute, entity, blocks, requests| MinuteMisses {
+        requests,
+        ..missed(minute, "v", entity, MissReason::Absent, blocks)
+    };
+    evidence.misses = vec![at(NOW - 3, "B", 1500, 1), at(NOW - 2, "A", 8, 8), at(NOW - 1, "A", 12, 12)];
+    evidence.invalidations = vec![invalidated(NOW - 30, "v", Some("A"), 20)];
+    assert_eq!(spent(&evidence), named(&[("invalidated", 200), ("new_range", 10)]));
+    // Those of a minute that were not written down are like the others.
+    evidence.requests = vec![requests("v", Outcome::Miss, 42)];
+    assert_eq!(spent(&evidence), named(&[("invalidated", 400), ("new_range", 20)]));
 }
 
 #[test]
