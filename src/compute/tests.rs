@@ -332,3 +332,26 @@ fn what_only_a_request_knows_comes_with_it() {
     assert_eq!(refused("quoted", &asks.slice(0, 2)), "the request has 2 rows for 3 times: give one for each");
     assert_eq!(refused("model", &asks), "service model needs nothing from the request, not ask");
 }
+
+#[test]
+fn nothing_is_computed_from_what_is_only_answered_for_want_of_better() {
+    let text =
+        BARS.replace("[view.momentum.features]", "max_age = \"1h\"\nmax_stale = \"10d\"\n[view.momentum.features]");
+    let dir = tempfile::tempdir().unwrap();
+    write_bars(dir.path(), 1, &[1.0, 2.0, 4.0]);
+    let clock = Arc::new(ManualClock::new(DAY + 720 * MINUTE));
+    let store = FeatureStore::builder(dir.path().join("cache")).clock(Arc::clone(&clock)).open().unwrap();
+    let definitions = Definitions::of_texts([(dir.path().join("a.toml"), text)], Environment::default()).unwrap();
+    let times = |rows: &FunctionRows<'_>| -> crate::error::Result<ArrayRef> {
+        Ok(rows.columns.column_by_name("close").unwrap().clone())
+    };
+    let features = Features::builder(store, definitions).function("times", times).open().unwrap();
+    // All of what the source has, and so within what is kept of it.
+    let range = TimeRange::new(at(0), Timestamp::from_ns(at(3).as_ns() + 1)).unwrap();
+    features.get_or_compute(&view("momentum"), &entity(), range).unwrap();
+    clock.set(DAY + 960 * MINUTE);
+    std::fs::remove_file(dir.path().join("bars.parquet")).unwrap();
+    let old = features.get_or_compute(&view("momentum"), &entity(), range).unwrap();
+    assert_eq!(old.outcome(), Outcome::Fallback);
+    assert!(features.get_or_compute(&view("smooth"), &entity(), range).is_err());
+}

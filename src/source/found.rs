@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use arrow::datatypes::{DataType, TimeUnit};
+use arrow::datatypes::DataType;
 
 use crate::definition::ValueType;
+use crate::sql::sql_type;
 
 /// The type of a column of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,29 +58,11 @@ impl Found {
 
     /// The type of an Arrow column.
     pub(super) fn of_arrow(data_type: &DataType) -> Self {
-        let sql = match data_type {
-            DataType::Boolean => "BOOLEAN",
-            DataType::Int8 => "TINYINT",
-            DataType::Int16 => "SMALLINT",
-            DataType::Int32 => "INTEGER",
-            DataType::Int64 => "BIGINT",
-            DataType::UInt8 => "UTINYINT",
-            DataType::UInt16 => "USMALLINT",
-            DataType::UInt32 => "UINTEGER",
-            DataType::UInt64 => "UBIGINT",
-            DataType::Float32 => "FLOAT",
-            DataType::Float64 => "DOUBLE",
-            DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "VARCHAR",
-            DataType::Date32 => "DATE",
-            DataType::Timestamp(TimeUnit::Second, None) => "TIMESTAMP_S",
-            DataType::Timestamp(TimeUnit::Millisecond, None) => "TIMESTAMP_MS",
-            DataType::Timestamp(TimeUnit::Microsecond, None) => "TIMESTAMP",
-            DataType::Timestamp(TimeUnit::Nanosecond, None) => "TIMESTAMP_NS",
-            DataType::Timestamp(_, Some(_)) => "TIMESTAMPTZ_NS",
-            DataType::Decimal128(precision, scale) => return Self::new(&format!("DECIMAL({precision},{scale})")),
-            other => return Self { kind: Kind::Other, sql: other.to_string() },
-        };
-        Self::new(sql)
+        match (data_type, sql_type("", data_type)) {
+            (_, Ok(sql)) => Self::new(&sql),
+            (DataType::Timestamp(_, Some(_)), _) => Self::new("TIMESTAMPTZ_NS"),
+            (other, _) => Self { kind: Kind::Other, sql: other.to_string() },
+        }
     }
 
     /// Text, as in CSV files and names of directories.

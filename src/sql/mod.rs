@@ -12,9 +12,7 @@ mod select;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use column::quoted;
-#[cfg(feature = "cli")]
-pub(crate) use column::sql_type;
+pub(crate) use column::{quoted, sql_type};
 pub use sandbox::{Limits, Sandbox};
 pub use select::Select;
 #[cfg(feature = "cli")]

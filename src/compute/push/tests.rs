@@ -208,8 +208,8 @@ fn a_push_that_was_broken_off_is_finished_by_the_next_process() {
     let new = pushed.accept(&rows(&[(601, 2.0)]), features.store().now()).unwrap();
     pushed.keep(cache, Some(&symbol("A")), &new, 3, &mut BTreeSet::new()).unwrap();
     assert_eq!(get(&features, "last", minutes(600, 602)), (Outcome::Hit, vec![1.0]), "the old block is there");
-    let other = open(dir.path(), QUOTES, &clock);
-    assert_eq!(get(&other, "last", minutes(600, 602)).1, [1.0, 2.0]);
+    // It knows nothing of the source or its views: the note says what to forget.
+    drop(open(dir.path(), "[entity.symbol]\n", &clock));
     assert_eq!(get(&features, "last", minutes(600, 602)).1, [1.0, 2.0]);
     assert_eq!(cache.unfinished_pushes().unwrap().len(), 0);
 }
@@ -311,4 +311,47 @@ fn a_damaged_file_is_named_and_nothing_is_answered_from_it() {
     let refused = desk.refused(&rows(&[(601, 1.0)]));
     assert!(refused.contains("is damaged"), "{refused}");
     assert_eq!(desk.get("last", minutes(600, 601)), (Outcome::Hit, vec![1.0]), "what was computed before stays");
+}
+
+#[test]
+fn rows_with_a_created_time_are_versions_whatever_the_order_they_are_pushed_in() {
+    let desk = desk(&QUOTES.replace("kind = \"push\"", "kind = \"push\"\ncreated_time = \"known\""));
+    let push = |versions: &[(i64, f64)]| {
+        let batch = rows(&versions.iter().map(|(_, bid)| (600, *bid)).collect::<Vec<_>>());
+        let known = versions.iter().map(|(minute, _)| DAY + minute * MINUTE);
+        let known: ArrayRef = Arc::new(TimestampNanosecondArray::from_iter_values(known));
+        desk.features.push(&quotes(), &symbol("A"), &with_column(&batch, "known", known)).map(|push| push.changed)
+    };
+    let bid = || desk.get("last", minutes(600, 601)).1;
+    assert_eq!(push(&[(610, 5.0)]).unwrap(), 1);
+    // What became known before it does not count, and the same value known later is another version.
+    assert_eq!(push(&[(605, 7.0), (612, 7.0)]).unwrap(), 1);
+    assert_eq!(bid(), [7.0]);
+    assert_eq!(push(&[(611, 8.0)]).unwrap(), 1);
+    assert_eq!(bid(), [7.0], "known before the one that counts");
+    push(&[(615, 7.0)]).unwrap();
+    push(&[(614, 8.0)]).unwrap();
+    assert_eq!(bid(), [7.0], "said again after the other became known");
+    assert_eq!(push(&[(610, 5.0), (612, 7.0)]).unwrap(), 0, "nothing new");
+}
+
+#[test]
+fn a_correction_counts_though_the_clock_was_set_back() {
+    let desk = desk(QUOTES);
+    desk.push(&[(600, 1.0)]);
+    desk.clock.set(DAY + 700 * MINUTE);
+    desk.push(&[(600, 2.0)]);
+    assert_eq!(desk.get("last", minutes(600, 601)).1, [2.0]);
+}
+
+#[test]
+fn another_source_of_the_same_columns_is_another_view() {
+    let desk = desk(&QUOTES.replace("source = \"quotes\"", "source = \"others\"").replace(
+        "[view.last]",
+        "[source.others]\nkind = \"push\"\ntypes = { bid = \"double\", size = \"integer\" }\n\
+         valid = { bid = { min = 0, exclusive = true } }\n[view.last]",
+    ));
+    let before = self::desk(QUOTES);
+    let fingerprint = |desk: &Desk| desk.features.view(&ViewName::new("last").unwrap()).unwrap().fingerprint();
+    assert_ne!(fingerprint(&desk), fingerprint(&before));
 }
