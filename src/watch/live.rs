@@ -52,9 +52,18 @@ pub struct LiveBuilder {
     configure: Box<Configure>,
     settings: Option<PathBuf>,
     interval: Duration,
+    #[cfg(test)]
+    deaf: bool,
 }
 
 impl LiveBuilder {
+    /// Looks only when it is told to.
+    #[cfg(test)]
+    pub(super) fn deaf(mut self) -> Self {
+        self.deaf = true;
+        self
+    }
+
     /// What is done with each set of definitions before it is opened, such as registering functions.
     #[must_use]
     pub fn configure(mut self, configure: impl Fn(FeaturesBuilder) -> FeaturesBuilder + Send + Sync + 'static) -> Self {
@@ -92,13 +101,19 @@ impl LiveBuilder {
     /// Those of reading definitions and of [`FeaturesBuilder::open`]; `Invalid` for settings that are not allowed;
     /// `Unavailable` where no thread can be started.
     pub fn open(self) -> Result<Live> {
-        let Self { store, origin, environment, configure, settings, interval } = self;
+        #[cfg(test)]
+        let deaf = self.deaf;
+        #[cfg(not(test))]
+        let deaf = false;
+        let Self { store, origin, environment, configure, settings, interval, .. } = self;
         let wake = Wake::new();
         let (looker, features) = Looker::begin(store, origin, environment, configure, settings)?;
         let shared = Shared { current: ArcSwap::from_pointee(features), looker: Mutex::new(looker), wake };
         let live = Live { shared: Arc::new(shared), thread: None };
         // First to what happens from now on, and only then to what is.
-        live.shared.listen();
+        if !deaf {
+            live.shared.listen();
+        }
         live.check();
         live.start(interval)
     }
@@ -114,6 +129,8 @@ impl Live {
             configure: Box::new(|builder| builder),
             settings: None,
             interval: INTERVAL,
+            #[cfg(test)]
+            deaf: false,
         }
     }
 
