@@ -46,23 +46,31 @@ struct Desk {
 const NEVER: Duration = Duration::from_secs(3600);
 
 fn desk() -> Desk {
+    desk_with(|live| live)
+}
+
+fn desk_with(how: impl FnOnce(LiveBuilder) -> LiveBuilder) -> Desk {
     let dir = tempfile::tempdir().unwrap();
     std::fs::create_dir(dir.path().join("views")).unwrap();
     std::fs::create_dir(dir.path().join("data")).unwrap();
     std::fs::write(dir.path().join("views/desk.toml"), VIEWS).unwrap();
     std::fs::write(dir.path().join("data/bars.csv"), csv(&BARS)).unwrap();
-    let live = open(dir.path());
+    let live = open_with(dir.path(), how);
     Desk { dir, live }
 }
 
 fn open(dir: &Path) -> Live {
+    open_with(dir, |live| live)
+}
+
+fn open_with(dir: &Path, how: impl FnOnce(LiveBuilder) -> LiveBuilder) -> Live {
     let store = FeatureStore::builder(dir.join("cache")).open().unwrap();
     let settings = dir.join("larder.toml");
     if !settings.exists() {
         std::fs::write(&settings, "compression_level = 4\n").unwrap();
     }
     let live = Live::builder(store, Origin::Directory(dir.join("views"))).settings_file(settings).interval(NEVER);
-    live.open().unwrap()
+    how(live).open().unwrap()
 }
 
 /// Closes of A by day and minute of March 2024.
@@ -106,6 +114,13 @@ impl Desk {
             if values == wanted.iter().copied().map(Some).collect::<Vec<_>>() {
                 return;
             }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Asks until a day is kept: while a look goes on, what is computed is not.
+    fn await_kept(&self, of: i64) {
+        while self.get("momentum", of).0 != Outcome::Hit {
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -174,6 +189,7 @@ fn a_file_may_be_appended_to_truncated_renamed_over_deleted_and_put_back() {
     std::fs::write(desk.path("data/new"), csv(&[(6, 10, 8.0), (8, 0, 9.0)])).unwrap();
     std::fs::rename(desk.path("data/new"), &file).unwrap();
     desk.await_values(6, &[8.0]);
+    desk.await_kept(6);
 
     // Files that are gone, all of them, may be on a disk that is not mounted: what is cached is served.
     std::fs::rename(&file, desk.path("data/away")).unwrap();
@@ -304,7 +320,7 @@ fn settings_that_hold_are_taken_and_others_leave_the_old_ones() {
 
 #[test]
 fn blocks_of_definitions_that_come_back_are_held_against_their_source() {
-    let desk = desk();
+    let desk = desk_with(LiveBuilder::deaf);
     let file = desk.path("views/desk.toml");
     desk.warm();
     let other = VIEWS.replace("half = { sql = \"close / 2\" }", "half = { sql = \"close / 4 * 2\" }");
@@ -325,7 +341,7 @@ fn blocks_of_definitions_that_come_back_are_held_against_their_source() {
 
 #[test]
 fn one_entity_that_cannot_be_read_keeps_no_other_from_being_checked() {
-    let desk = desk();
+    let desk = desk_with(LiveBuilder::deaf);
     let with_b = |b: &str| csv(&BARS) + &format!("B,2024-03-05 00:00:00,{b},1\nB,2024-03-09 00:00:00,4,1\n");
     std::fs::write(desk.path("views/desk.toml"), VIEWS.replace("types =", "valid = { close = { min = 0 } }\ntypes ="))
         .unwrap();
