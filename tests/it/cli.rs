@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -35,6 +36,18 @@ impl Larder {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.home.path().join(name)
+    }
+
+    /// The manifest, open in this process. A program that runs holds it for moments: those are waited for.
+    pub fn hold_manifest(&self) -> duckdb::Connection {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            match duckdb::Connection::open(self.cache().join("manifest.duckdb")) {
+                Ok(held) => return held,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Nothing of this machine's environment is seen, and everything is old enough to be cleaned.

@@ -206,7 +206,7 @@ fn a_deleted_manifest_is_no_finding() {
 fn a_manifest_that_somebody_has_open_is_a_finding_of_doctor_and_stops_explain() {
     let larder = in_use();
     let all = report(&larder, "doctor --weekly").0["checks"].as_array().unwrap().len();
-    let held = duckdb::Connection::open(larder.cache().join("manifest.duckdb")).unwrap();
+    let held = larder.hold_manifest();
     let (checks, status) = report(&larder, "doctor --weekly");
     assert_eq!(
         (found(&checks), status),

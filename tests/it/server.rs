@@ -189,7 +189,7 @@ fn readiness_sees_at_once_that_somebody_has_the_manifest_open() {
         assert!(Instant::now() < looked_by, "it has not looked around: {:?}", ready());
         std::thread::sleep(Duration::from_millis(20));
     }
-    let held = duckdb::Connection::open(larder.cache().join("manifest.duckdb")).unwrap();
+    let held = larder.hold_manifest();
     let answer = ready();
     assert!(answer.status == 503 && answer.body.contains("open in another program"), "{answer:?}");
     drop(held);
@@ -439,7 +439,7 @@ fn while_somebody_has_the_manifest_open_the_page_says_so_and_what_to_do() {
     let larder = Larder::with_demo();
     larder.json("stats");
     let program = serve(&larder);
-    let held = duckdb::Connection::open(larder.cache().join("manifest.duckdb")).unwrap();
+    let held = larder.hold_manifest();
     let page = get(program.address, "/");
     assert!(page.status == 503 && page.head.contains("content-type: text/html"), "{}", page.head);
     for part in ["go on being answered", "Another program", "runbook.md#", "open in another program", "Disk free"] {
