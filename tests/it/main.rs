@@ -38,6 +38,8 @@ mod cli_upkeep;
 mod cli_usage;
 mod coherence;
 mod counting;
+#[cfg(feature = "definitions")]
+mod crash;
 mod damage;
 mod dashboard;
 mod desk;
@@ -69,3 +71,4 @@ mod runbook;
 #[cfg(feature = "server")]
 mod server;
 mod tools;
+mod worker;

@@ -1,8 +1,6 @@
 //! Several processes on one cache directory, some of which are killed.
 
-use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,59 +11,14 @@ use larder::upkeep::{FindingKind, Silent, rebuild, repair, verify};
 use larder::{FeatureStore, Timestamp};
 
 use crate::desk::{checked_rows, minutes, quiet, range, symbol, view};
+use crate::worker::{Worker, say};
 
 const ROLE: &str = "DESK_ROLE";
 
-/// Another process that does what its role says. It is this test binary again.
-struct Worker {
-    child: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-}
-
-impl Worker {
-    fn start(role: &str, cache: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "processes::worker", "--nocapture", "--include-ignored"])
-            .env(ROLE, role)
-            .env("DESK_CACHE", cache)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let mut worker = Self { child, to, from };
-        assert_eq!(worker.hear(), "ready");
-        worker
-    }
-
-    fn say(&mut self, line: &str) {
-        writeln!(self.to, "{line}").unwrap();
-    }
-
-    /// The next line that the role printed; the test harness prints others.
-    fn hear(&mut self) -> String {
-        loop {
-            let mut line = String::new();
-            assert_ne!(self.from.read_line(&mut line).unwrap(), 0, "the worker ended");
-            if let Some((_, said)) = line.trim_end().split_once("desk: ") {
-                return said.to_owned();
-            }
-        }
-    }
-
-    fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+fn start(role: &str, cache: &Path) -> Worker {
+    let mut worker = Worker::start("processes::worker", [(ROLE, role), ("DESK_CACHE", cache.to_str().unwrap())]);
+    assert_eq!(worker.hear(), "ready");
+    worker
 }
 
 fn open(cache: &Path, fold_interval: Duration) -> FeatureStore {
@@ -80,7 +33,6 @@ fn open(cache: &Path, fold_interval: Duration) -> FeatureStore {
 fn worker() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let cache = PathBuf::from(std::env::var("DESK_CACHE").unwrap());
-    let say = |line: &str| println!("\ndesk: {line}");
     say("ready");
     match role.as_str() {
         "ask" => ask(&cache, say),
@@ -151,7 +103,7 @@ fn churn(cache: &Path) {
 fn four_processes_that_ask_for_one_key_cause_one_compute() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
-    let mut workers: Vec<_> = (0..4).map(|_| Worker::start("ask", &cache)).collect();
+    let mut workers: Vec<_> = (0..4).map(|_| start("ask", &cache)).collect();
     for day in 1..=10 {
         let line = format!("ask 2024-02-{day:02}");
         workers.iter_mut().for_each(|worker| worker.say(&line));
@@ -165,7 +117,7 @@ fn four_processes_that_ask_for_one_key_cause_one_compute() {
 fn an_invalidation_in_one_process_holds_in_all() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
-    let (mut one, mut other) = (Worker::start("ask", &cache), Worker::start("ask", &cache));
+    let (mut one, mut other) = (start("ask", &cache), start("ask", &cache));
     for worker in [&mut one, &mut other] {
         worker.say("ask 2024-02-01");
         worker.hear();
@@ -185,7 +137,7 @@ fn kill_at_any_moment_leaves_no_wrong_value_and_nothing_that_repair_does_not_men
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
     for round in 0..12u64 {
-        let workers: Vec<_> = (0..2).map(|_| Worker::start("churn", &cache)).collect();
+        let workers: Vec<_> = (0..2).map(|_| start("churn", &cache)).collect();
         std::thread::sleep(Duration::from_millis(40 + 37 * (round % 5)));
         workers.into_iter().for_each(Worker::kill);
         check(&cache);
@@ -278,7 +230,7 @@ fn who_dies_while_it_rebuilds_the_manifest_keeps_nobody_from_it() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
     without_manifest(&cache);
-    let mut worker = Worker::start("rebuild", &cache);
+    let mut worker = start("rebuild", &cache);
     assert_eq!(worker.hear(), "at it");
     let dir = CacheDir::open(&cache, Publish::Fast, "next").unwrap();
     let manifest = Manifest::new(&cache, Arc::new(SystemClock));

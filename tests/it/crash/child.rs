@@ -1,0 +1,371 @@
+//! A process that does everything that a service or an operator may do, checks each answer, and is killed at any moment.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, TimestampNanosecondArray};
+use arrow::datatypes::Float64Type;
+use larder::clock::{Clock, SystemClock};
+use larder::compute::Features;
+use larder::config::Durability;
+use larder::definition::{Definitions, Environment};
+use larder::manifest::{Journal, Record};
+use larder::model::SourceName;
+use larder::store::{CacheDir, Publish};
+use larder::upkeep::{CleanOptions, Silent, clean, repair};
+use larder::{
+    Answer, AnswerBlock, ComputeError, EntityKey, FeatureStore, Gap, Origin, Settings, Source, TimeRange, Timestamp,
+    ViewName,
+};
+
+use super::world::{Cell, Count, DAYS, ENTITIES, World, day, entity, number, pushed_at, value, version_of};
+use crate::desk::{quiet, view};
+use crate::worker::say;
+
+pub const CACHE: &str = "CRASH_CACHE";
+pub const WORLD: &str = "CRASH_WORLD";
+pub const SEED: &str = "CRASH_SEED";
+pub const SLOT: &str = "CRASH_SLOT";
+pub const OPERATION: &str = "CRASH_OPERATION";
+/// What the process may do: [`Ways`] as text.
+pub const WAYS: &str = "CRASH_WAYS";
+
+/// The rows that are pushed, and the view of them.
+const DEFINITIONS: &str = r#"
+[entity.symbol]
+[source.ticks]
+kind = "push"
+types = { number = "double" }
+[view.ticks]
+entity = "symbol"
+source = "ticks"
+[view.ticks.features]
+number = { column = "number" }
+"#;
+
+const MINUTE: usize = 60_000_000_000;
+
+/// What may happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ways {
+    /// Everything, also that blocks are evicted.
+    All,
+    /// Everything but evicting: what was kept stays until it is invalidated.
+    Keeping,
+}
+
+impl Ways {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Keeping => "keeping",
+        }
+    }
+}
+
+/// Numbers that only a seed decides.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    /// One of `0..below`.
+    pub fn roll(&mut self, below: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) % below
+    }
+}
+
+/// A cache with what is true beside it.
+pub struct Desk {
+    pub store: FeatureStore,
+    features: Features,
+    cache: PathBuf,
+    world: World,
+    slot: usize,
+    /// Whether files are bad, because a test made them so.
+    may_quarantine: bool,
+    /// Requests that the journal may not have yet.
+    unflushed: u64,
+}
+
+#[test]
+#[ignore = "a process of other tests, which are: cargo test --release --all-features --test it crash"]
+fn child() {
+    let Ok(cache) = std::env::var(CACHE) else { return };
+    let variable = |name| std::env::var(name).unwrap();
+    let seed = variable(SEED).parse().unwrap();
+    let mut dice = Dice::new(seed);
+    let mut settings = quiet();
+    settings.manifest.fold_interval = Duration::from_millis(1 + dice.roll(30));
+    settings.durability = if dice.roll(4) == 0 { Durability::Durable } else { Durability::Fast };
+    settings.memory.max_mb = dice.roll(2);
+    let slot = variable(SLOT).parse().unwrap();
+    let mut desk = Desk::open(Path::new(&cache), Path::new(&variable(WORLD)), slot, settings);
+    say("ready");
+    let ways = if variable(WAYS) == Ways::All.as_str() { Ways::All } else { Ways::Keeping };
+    loop {
+        desk.act(&mut dice, ways);
+    }
+}
+
+/// What is done once, to be killed at each of its system calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Publish,
+    PublishDurable,
+    Invalidate,
+    Evict,
+    Flush,
+    Fold,
+    Repair,
+    Push,
+    Warm,
+}
+
+impl Operation {
+    pub const ALL: [Self; 9] = [
+        Self::Publish,
+        Self::PublishDurable,
+        Self::Invalidate,
+        Self::Evict,
+        Self::Flush,
+        Self::Fold,
+        Self::Repair,
+        Self::Push,
+        Self::Warm,
+    ];
+}
+
+#[test]
+#[ignore = "a process of other tests, which are: cargo test --release --all-features --test it crash"]
+fn once() {
+    let Ok(cache) = std::env::var(CACHE) else { return };
+    let variable = |name| std::env::var(name).unwrap();
+    let name = variable(OPERATION);
+    let operation = Operation::ALL.into_iter().find(|operation| format!("{operation:?}") == name).unwrap();
+    let mut settings = quiet();
+    if operation == Operation::PublishDurable {
+        settings.durability = Durability::Durable;
+    }
+    let mut desk = Desk::open(Path::new(&cache), Path::new(&variable(WORLD)), 0, settings);
+    if operation == Operation::Flush {
+        desk.ask(0, 0, 3);
+    }
+    desk.may_quarantine = operation == Operation::Repair;
+    say("ready");
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    match operation {
+        Operation::Publish | Operation::PublishDurable => drop(desk.ask(ENTITIES - 1, 0, 2)),
+        Operation::Invalidate => desk.invalidate(0),
+        Operation::Evict => desk.clean(),
+        Operation::Flush => desk.flush(),
+        Operation::Fold => drop(desk.store.manifest().fold().unwrap()),
+        Operation::Repair => desk.repair(),
+        Operation::Push => desk.push(),
+        Operation::Warm => desk.warm(ENTITIES - 1),
+    }
+    say("done");
+}
+
+impl Desk {
+    pub fn open(cache: &Path, world: &Path, slot: usize, settings: Settings) -> Self {
+        let store = FeatureStore::builder(cache).settings(settings).open().unwrap();
+        let texts = [(PathBuf::from("ticks.toml"), DEFINITIONS.to_owned())];
+        let definitions = Definitions::of_texts(texts, Environment::default()).unwrap();
+        let features = Features::builder(store.clone(), definitions).open().unwrap();
+        Self {
+            store,
+            features,
+            cache: cache.to_owned(),
+            world: World::open(world),
+            slot,
+            may_quarantine: false,
+            unflushed: 0,
+        }
+    }
+
+    fn act(&mut self, dice: &mut Dice, ways: Ways) {
+        match dice.roll(100) {
+            0..66 => {
+                let first = dice.roll(DAYS as u64) as usize;
+                let days = (1 + dice.roll(3) as usize).min(DAYS - first);
+                self.ask(dice.roll(ENTITIES as u64) as usize, first, days);
+            }
+            66..74 => self.invalidate(dice.roll(ENTITIES as u64) as usize),
+            74 => self.invalidate_view(),
+            75..80 => self.fold(),
+            80..84 => self.flush(),
+            84..88 if ways == Ways::All => self.clean(),
+            88..91 => self.repair(),
+            91..96 => self.push(),
+            96..100 => self.check_pushed(),
+            _ => {}
+        }
+    }
+
+    /// Asks for days of an entity and checks every value; how many of the days no compute made for this request.
+    pub fn ask(&mut self, number: usize, first: usize, days: usize) -> u64 {
+        let (entity, world) = (entity(number), &self.world);
+        let range = TimeRange::new(day(first), day(first + days)).unwrap();
+        let low = world.get(Cell::Acknowledged(number));
+        world.count(Count::Asked, 1);
+        self.unflushed += 1;
+        let answer = self.store.get_or_compute(&view(), &entity, range, |gap| compute(world, gap)).unwrap();
+        let high = world.get(Cell::Version(number));
+        let versions = versions(&answer, &entity, first, days);
+        for (at, version) in versions.iter().enumerate() {
+            assert!((low..=high).contains(version), "{entity} day {at}: version {version}, not {low} to {high}");
+            world.kept(number, first + at, *version);
+        }
+        let cached =
+            answer.blocks().iter().filter(|block| matches!(block.origin(), Origin::Memory | Origin::Disk)).count()
+                as u64;
+        world.count(Count::Checked, days as u64);
+        world.count(Count::Cached, cached);
+        cached
+    }
+
+    /// Fails where a day that was kept has to be computed again.
+    pub fn check_kept(&mut self) {
+        for number in 0..ENTITIES {
+            for at in 0..DAYS {
+                let (kept, version) = (self.world.get(Cell::Kept(number, at)), self.world.get(Cell::Version(number)));
+                if kept == version + 1 {
+                    assert_eq!(self.ask(number, at, 1), 1, "day {at} of {} was lost", entity(number));
+                }
+            }
+        }
+    }
+
+    fn invalidate(&self, number: usize) {
+        let version = self.world.change(Cell::Version(number), |version| version + 1);
+        self.store.invalidate(&view(), &entity(number), TimeRange::new(day(0), day(DAYS)).unwrap()).unwrap();
+        self.invalidated(number, version);
+    }
+
+    fn invalidate_view(&self) {
+        let raise = |number| self.world.change(Cell::Version(number), |version| version + 1);
+        let versions: Vec<_> = (0..ENTITIES).map(raise).collect();
+        self.store.invalidate_view(&view()).unwrap();
+        versions.into_iter().enumerate().for_each(|(number, version)| self.invalidated(number, version));
+    }
+
+    fn invalidated(&self, number: usize, version: u64) {
+        self.world.change(Cell::Acknowledged(number), |known| known.max(version));
+        self.world.count(Count::Invalidations, 1);
+    }
+
+    /// Has a day of an entity computed that nobody asked for.
+    fn warm(&self, number: usize) {
+        let range = TimeRange::new(day(0), day(1)).unwrap();
+        let (entity, world) = (entity(number), &self.world);
+        let answer = self.store.warm_from(&view(), &entity, range, world).unwrap();
+        world.kept(number, 0, versions(&answer, &entity, 0, 1)[0]);
+    }
+
+    fn flush(&mut self) {
+        self.store.flush();
+        self.world.count(Count::Flushed, std::mem::take(&mut self.unflushed));
+    }
+
+    pub fn fold(&self) {
+        // Somebody else may be at it for longer than one waits.
+        if self.store.manifest().fold().is_ok() {
+            self.world.count(Count::Folds, 1);
+        }
+    }
+
+    fn clean(&self) {
+        let dir = CacheDir::open(&self.cache, Publish::Fast, "crash").unwrap();
+        let journal = Journal::create(&self.cache).unwrap();
+        let mut settings = (*self.store.settings()).clone();
+        settings.max_cache_size_gb = 40_000.0 / 1e9;
+        settings.disk.min_age = Duration::ZERO;
+        let now = Timestamp::from_ns(SystemClock.now_ns());
+        let append = |records: &[Record]| journal.append(records).unwrap();
+        let options = CleanOptions::default();
+        if let Ok(report) = clean(&dir, self.store.manifest(), &settings, now, options, append, &mut Silent) {
+            self.world.count(Count::Cleanings, 1);
+            self.world.count(Count::Evictions, report.removed.len() as u64);
+        }
+    }
+
+    fn repair(&self) {
+        let dir = CacheDir::open(&self.cache, Publish::Fast, "crash").unwrap();
+        let now = Timestamp::from_ns(SystemClock.now_ns());
+        if let Ok(report) = repair(&dir, self.store.manifest(), now, &mut Silent) {
+            assert!(self.may_quarantine || report.quarantined.is_empty(), "no file is ever bad: {report:?}");
+            self.world.count(Count::Repairs, 1);
+        }
+    }
+
+    pub fn push(&self) {
+        let row = self.world.get(Cell::Pushed(self.slot));
+        let columns: [(&str, ArrayRef); 2] = [
+            ("event_timestamp", Arc::new(TimestampNanosecondArray::from(vec![pushed_at(self.slot, row)]))),
+            ("number", Arc::new(Float64Array::from(vec![row as f64]))),
+        ];
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        self.features.push(&SourceName::new("ticks").unwrap(), &self.pushed_entity(), &rows).unwrap();
+        self.world.change(Cell::Pushed(self.slot), |_| row + 1);
+        self.world.count(Count::Pushes, 1);
+    }
+
+    /// Fails where a row that was pushed is not there; one more may be, of a process that was killed in between.
+    pub fn check_pushed(&self) {
+        let rows = self.world.get(Cell::Pushed(self.slot));
+        let time = |row| Timestamp::from_ns(pushed_at(self.slot, row));
+        let range = TimeRange::new(time(0), time(rows + 2)).unwrap();
+        let name = ViewName::new("ticks").unwrap();
+        let answer = self.features.get_or_compute(&name, &self.pushed_entity(), range).unwrap();
+        let batch = answer.to_batch().unwrap();
+        let numbers = batch.column_by_name("number").unwrap().as_primitive::<Float64Type>();
+        assert!((rows..=rows + 1).contains(&(numbers.len() as u64)), "{} of {rows} pushed rows", numbers.len());
+        for (row, (time, number)) in larder::event_times(&batch).iter().zip(numbers.values()).enumerate() {
+            assert_eq!((*time, *number), (pushed_at(self.slot, row as u64), row as f64));
+        }
+    }
+
+    fn pushed_entity(&self) -> EntityKey {
+        crate::desk::symbol(&format!("P{}", self.slot))
+    }
+}
+
+/// One row a minute, of the version that is the present one when this begins.
+fn compute(world: &World, gap: &Gap) -> larder::Result<RecordBatch> {
+    let version = world.get(Cell::Version(number(gap.entity())));
+    let times: Vec<i64> = (gap.range().start().as_ns()..gap.range().end().as_ns()).step_by(MINUTE).collect();
+    let values = times.iter().map(|ns| value(gap.entity(), *ns, version));
+    let values: ArrayRef = Arc::new(Float64Array::from_iter_values(values));
+    gap.batch(times, vec![values])
+}
+
+impl Source for World {
+    fn compute(&self, gap: &Gap) -> Result<RecordBatch, ComputeError> {
+        Ok(compute(self, gap)?)
+    }
+}
+
+/// The version of which each day's values are: all of one version, and none missing.
+fn versions(answer: &Answer, entity: &EntityKey, first: usize, days: usize) -> Vec<u64> {
+    assert_eq!(answer.blocks().len(), days);
+    let version = |(at, block): (usize, &AnswerBlock)| {
+        let (times, numbers) = (larder::event_times(block.batch()), block.batch().column(1));
+        let numbers = numbers.as_primitive::<Float64Type>().values();
+        let expected: Vec<i64> = (day(first + at).as_ns()..day(first + at + 1).as_ns()).step_by(MINUTE).collect();
+        assert_eq!(*times, *expected, "the times of {entity}, day {}", first + at);
+        let version = version_of(entity, times[0], numbers[0]);
+        let version = version.unwrap_or_else(|| panic!("{entity}, day {}: {}", first + at, numbers[0]));
+        for (time, number) in times.iter().zip(numbers) {
+            assert_eq!(*number, value(entity, *time, version), "{entity} at {}", Timestamp::from_ns(*time));
+        }
+        version
+    };
+    answer.blocks().iter().enumerate().map(version).collect()
+}

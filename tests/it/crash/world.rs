@@ -1,0 +1,158 @@
+//! What is true, kept outside of the cache: a file of numbers that every process of a test shares and none caches.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use larder::{EntityKey, Timestamp};
+
+/// Entities whose features are asked for.
+pub const ENTITIES: usize = 6;
+/// Days that are asked for, from [`day`] 0 on.
+pub const DAYS: usize = 12;
+/// Processes that run beside each other.
+pub const SLOTS: usize = 4;
+
+const MINUTE: i64 = 60_000_000_000;
+const DAY: i64 = 1_440 * MINUTE;
+/// 2024-02-01T00:00:00Z.
+const FIRST: i64 = 1_706_745_600_000_000_000;
+
+/// A number that all processes share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cell {
+    /// The present version of what the values of an entity are computed from.
+    Version(usize),
+    /// The version of the entity's last invalidation that has returned.
+    Acknowledged(usize),
+    /// One more than the version of which a day's block was kept, as an answer has told; 0 for none.
+    Kept(usize, usize),
+    /// The rows that a process has pushed, as its last push has told.
+    Pushed(usize),
+    /// How often that happened.
+    Count(Count),
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// Requests that have begun.
+    Asked,
+    /// Requests that the journal has, as `flush` has told.
+    Flushed,
+    /// Blocks whose values were compared.
+    Checked,
+    /// Of them, those that no compute of this request made.
+    Cached,
+    Invalidations,
+    Folds,
+    Cleanings,
+    Evictions,
+    Repairs,
+    Pushes,
+}
+
+impl Count {
+    pub const ALL: [Self; 10] = [
+        Self::Asked,
+        Self::Flushed,
+        Self::Checked,
+        Self::Cached,
+        Self::Invalidations,
+        Self::Folds,
+        Self::Cleanings,
+        Self::Evictions,
+        Self::Repairs,
+        Self::Pushes,
+    ];
+}
+
+impl Cell {
+    fn offset(self) -> u64 {
+        let index = match self {
+            Self::Version(entity) => entity,
+            Self::Acknowledged(entity) => ENTITIES + entity,
+            Self::Kept(entity, day) => 2 * ENTITIES + entity * DAYS + day,
+            Self::Pushed(slot) => (2 + DAYS) * ENTITIES + slot,
+            Self::Count(count) => (2 + DAYS) * ENTITIES + SLOTS + count as usize,
+        };
+        index as u64 * 8
+    }
+}
+
+/// The file.
+pub struct World(File);
+
+impl World {
+    /// Opens it, making it where there is none.
+    pub fn open(path: &Path) -> Self {
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+        if file.metadata().unwrap().len() == 0 {
+            file.set_len(8 * 1024).unwrap();
+        }
+        Self(file)
+    }
+
+    pub fn get(&self, cell: Cell) -> u64 {
+        let mut bytes = [0; 8];
+        self.0.read_exact_at(&mut bytes, cell.offset()).unwrap();
+        u64::from_le_bytes(bytes)
+    }
+
+    /// Changes a number while nobody else changes one, and returns the new one. Whoever is killed has changed it or not.
+    pub fn change(&self, cell: Cell, change: impl FnOnce(u64) -> u64) -> u64 {
+        self.0.lock().unwrap();
+        let new = change(self.get(cell));
+        self.0.write_all_at(&new.to_le_bytes(), cell.offset()).unwrap();
+        self.0.unlock().unwrap();
+        new
+    }
+
+    pub fn count(&self, count: Count, more: u64) {
+        self.change(Cell::Count(count), |known| known + more);
+    }
+
+    pub fn counted(&self, count: Count) -> u64 {
+        self.get(Cell::Count(count))
+    }
+
+    /// Says that a day's block of this version was kept, where that is still the present version.
+    pub fn kept(&self, entity: usize, day: usize, version: u64) {
+        self.change(Cell::Kept(entity, day), |known| {
+            if self.get(Cell::Version(entity)) == version { version + 1 } else { known }
+        });
+    }
+}
+
+pub fn entity(number: usize) -> EntityKey {
+    crate::desk::symbol(&format!("S{number}"))
+}
+
+/// The number of the entity.
+pub fn number(entity: &EntityKey) -> usize {
+    (0..ENTITIES).find(|number| self::entity(*number) == *entity).unwrap()
+}
+
+/// The midnight at which a day begins.
+pub fn day(number: usize) -> Timestamp {
+    Timestamp::from_ns(FIRST + number as i64 * DAY)
+}
+
+/// How much a value of the next version is larger.
+const VERSION: f64 = 1e9;
+
+/// What the value of an entity at a time is in a version. All of it is exact.
+pub fn value(entity: &EntityKey, ns: i64, version: u64) -> f64 {
+    crate::desk::value(entity, ns) + version as f64 * VERSION
+}
+
+/// The version of which this is the value.
+pub fn version_of(entity: &EntityKey, ns: i64, value: f64) -> Option<u64> {
+    let version = ((value - crate::desk::value(entity, ns)) / VERSION).round();
+    (version >= 0.0 && self::value(entity, ns, version as u64) == value).then_some(version as u64)
+}
+
+/// The event times of the rows that a process pushes.
+pub fn pushed_at(slot: usize, row: u64) -> i64 {
+    FIRST + slot as i64 * 100 * DAY + row as i64 * 10 * MINUTE
+}
