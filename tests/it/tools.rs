@@ -20,6 +20,15 @@ pub fn tool_in(name: &str, more: &[PathBuf]) -> Option<PathBuf> {
     found
 }
 
+/// Whether this is root; where it is not, says aloud what is skipped.
+pub fn root(to: &str) -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: only root can {to}");
+    }
+    is_root
+}
+
 /// Runs a tool in a directory; what it printed, to either side, and whether it was content.
 pub fn run(tool: &Path, dir: &Path, args: &[&str]) -> (bool, String) {
     let Output { status, stdout, stderr } = Command::new(tool).args(args).current_dir(dir).output().unwrap();

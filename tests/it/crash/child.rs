@@ -27,6 +27,8 @@ pub const CACHE: &str = "CRASH_CACHE";
 pub const WORLD: &str = "CRASH_WORLD";
 pub const SEED: &str = "CRASH_SEED";
 pub const SLOT: &str = "CRASH_SLOT";
+/// [`Durability`]; where it is not set, the seed decides.
+pub const DURABILITY: &str = "CRASH_DURABILITY";
 pub const OPERATION: &str = "CRASH_OPERATION";
 /// What the process may do: [`Ways`] as text.
 pub const WAYS: &str = "CRASH_WAYS";
@@ -88,6 +90,8 @@ pub struct Desk {
     cache: PathBuf,
     world: World,
     slot: usize,
+    /// Whether the power is cut, so that only what was synced stays.
+    power: bool,
     /// Whether files are bad, because a test made them so.
     may_quarantine: bool,
     /// Requests that the journal may not have yet.
@@ -103,11 +107,18 @@ fn child() {
     let mut dice = Dice::new(seed);
     let mut settings = quiet();
     settings.manifest.fold_interval = Duration::from_millis(1 + dice.roll(30));
-    settings.durability = if dice.roll(4) == 0 { Durability::Durable } else { Durability::Fast };
+    settings.durability = match std::env::var(DURABILITY) {
+        Ok(text) if text == format!("{:?}", Durability::Fast) => Durability::Fast,
+        Err(_) if dice.roll(4) > 0 => Durability::Fast,
+        _ => Durability::Durable,
+    };
     settings.memory.max_mb = dice.roll(2);
     let slot = variable(SLOT).parse().unwrap();
     let mut desk = Desk::open(Path::new(&cache), Path::new(&variable(WORLD)), slot, settings);
     say("ready");
+    desk.power = std::env::var_os(DURABILITY).is_some();
+    // What was not synced may be bad then.
+    desk.may_quarantine = std::env::var(DURABILITY).is_ok_and(|text| text == format!("{:?}", Durability::Fast));
     let ways = if variable(WAYS) == Ways::All.as_str() { Ways::All } else { Ways::Keeping };
     loop {
         desk.act(&mut dice, ways);
@@ -161,7 +172,7 @@ fn once() {
     say("ready");
     std::io::stdin().read_line(&mut String::new()).unwrap();
     match operation {
-        Operation::Publish | Operation::PublishDurable => drop(desk.ask(ENTITIES - 1, 0, 2)),
+        Operation::Publish | Operation::PublishDurable => _ = desk.ask(ENTITIES - 1, 0, 2),
         Operation::Invalidate => desk.invalidate(0),
         Operation::Evict => desk.clean(),
         Operation::Flush => desk.flush(),
@@ -185,6 +196,7 @@ impl Desk {
             cache: cache.to_owned(),
             world: World::open(world),
             slot,
+            power: false,
             may_quarantine: false,
             unflushed: 0,
         }
@@ -221,7 +233,10 @@ impl Desk {
         let versions = versions(&answer, &entity, first, days);
         for (at, version) in versions.iter().enumerate() {
             assert!((low..=high).contains(version), "{entity} day {at}: version {version}, not {low} to {high}");
-            world.kept(number, first + at, *version);
+            // Another process that published it may not have synced it yet.
+            if !self.power || answer.blocks()[at].origin() == Origin::Compute {
+                world.kept(number, first + at, *version, low);
+            }
         }
         let cached =
             answer.blocks().iter().filter(|block| matches!(block.origin(), Origin::Memory | Origin::Disk)).count()
@@ -243,17 +258,23 @@ impl Desk {
         }
     }
 
+    /// Fails where a value is wrong, or older than an invalidation that has returned.
+    pub fn check_values(&mut self) {
+        for number in 0..ENTITIES {
+            self.ask(number, 0, DAYS);
+        }
+    }
+
     fn invalidate(&self, number: usize) {
-        let version = self.world.change(Cell::Version(number), |version| version + 1);
+        let (_lock, version) = self.world.invalidating(number);
         self.store.invalidate(&view(), &entity(number), TimeRange::new(day(0), day(DAYS)).unwrap()).unwrap();
         self.invalidated(number, version);
     }
 
     fn invalidate_view(&self) {
-        let raise = |number| self.world.change(Cell::Version(number), |version| version + 1);
-        let versions: Vec<_> = (0..ENTITIES).map(raise).collect();
+        let all: Vec<_> = (0..ENTITIES).map(|number| self.world.invalidating(number)).collect();
         self.store.invalidate_view(&view()).unwrap();
-        versions.into_iter().enumerate().for_each(|(number, version)| self.invalidated(number, version));
+        all.iter().enumerate().for_each(|(number, (_, version))| self.invalidated(number, *version));
     }
 
     fn invalidated(&self, number: usize, version: u64) {
@@ -266,7 +287,8 @@ impl Desk {
         let range = TimeRange::new(day(0), day(1)).unwrap();
         let (entity, world) = (entity(number), &self.world);
         let answer = self.store.warm_from(&view(), &entity, range, world).unwrap();
-        world.kept(number, 0, versions(&answer, &entity, 0, 1)[0]);
+        let version = versions(&answer, &entity, 0, 1)[0];
+        world.kept(number, 0, version, version);
     }
 
     fn flush(&mut self) {

@@ -4,7 +4,9 @@
 //! ([`child`]) compare every answer with it.
 
 mod child;
+mod fleet;
 mod kill;
+mod power;
 mod syscalls;
 mod world;
 

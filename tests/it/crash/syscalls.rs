@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::child::{CACHE, Desk, OPERATION, Operation, WORLD};
-use super::kill::whole;
+use super::fleet::whole;
 use super::world::{Cell, DAYS, ENTITIES, World};
 use crate::damage::files;
 use crate::desk::quiet;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use larder::{EntityKey, Timestamp};
 
@@ -81,30 +81,45 @@ impl Cell {
 }
 
 /// The file.
-pub struct World(File);
+pub struct World {
+    file: File,
+    path: PathBuf,
+}
+
+fn open(path: &Path) -> File {
+    File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap()
+}
 
 impl World {
     /// Opens it, making it where there is none.
     pub fn open(path: &Path) -> Self {
-        let file = File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+        let file = open(path);
         if file.metadata().unwrap().len() == 0 {
             file.set_len(8 * 1024).unwrap();
         }
-        Self(file)
+        Self { file, path: path.to_owned() }
+    }
+
+    /// Raises the version of an entity. While the answer lives, nobody else invalidates it: otherwise an invalidation that
+    /// takes its time would remove what is computed after another one.
+    pub fn invalidating(&self, entity: usize) -> (File, u64) {
+        let lock = open(&self.path.with_extension(entity.to_string()));
+        lock.lock().unwrap();
+        (lock, self.change(Cell::Version(entity), |version| version + 1))
     }
 
     pub fn get(&self, cell: Cell) -> u64 {
         let mut bytes = [0; 8];
-        self.0.read_exact_at(&mut bytes, cell.offset()).unwrap();
+        self.file.read_exact_at(&mut bytes, cell.offset()).unwrap();
         u64::from_le_bytes(bytes)
     }
 
     /// Changes a number while nobody else changes one, and returns the new one. Whoever is killed has changed it or not.
     pub fn change(&self, cell: Cell, change: impl FnOnce(u64) -> u64) -> u64 {
-        self.0.lock().unwrap();
+        self.file.lock().unwrap();
         let new = change(self.get(cell));
-        self.0.write_all_at(&new.to_le_bytes(), cell.offset()).unwrap();
-        self.0.unlock().unwrap();
+        self.file.write_all_at(&new.to_le_bytes(), cell.offset()).unwrap();
+        self.file.unlock().unwrap();
         new
     }
 
@@ -116,10 +131,12 @@ impl World {
         self.get(Cell::Count(count))
     }
 
-    /// Says that a day's block of this version was kept, where that is still the present version.
-    pub fn kept(&self, entity: usize, day: usize, version: u64) {
+    /// Says that a day's block of this version was kept, for a request before which the invalidations up to `acknowledged`
+    /// had returned. One that has not returned may remove the block.
+    pub fn kept(&self, entity: usize, day: usize, version: u64, acknowledged: u64) {
+        let is_present = |version| self.get(Cell::Version(entity)) == version;
         self.change(Cell::Kept(entity, day), |known| {
-            if self.get(Cell::Version(entity)) == version { version + 1 } else { known }
+            if acknowledged == version && is_present(version) { version + 1 } else { known }
         });
     }
 }

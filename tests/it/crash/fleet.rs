@@ -1,0 +1,154 @@
+//! Processes that run beside each other on one cache, and what has to hold once all of them are gone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use larder::Timestamp;
+use larder::clock::{Clock, SystemClock};
+use larder::config::Durability;
+use larder::manifest::Manifest;
+use larder::store::{CacheDir, Publish};
+use larder::upkeep::{Silent, repair, verify};
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::child::{CACHE, DURABILITY, Desk, Dice, SEED, SLOT, WAYS, WORLD, Ways};
+use super::world::{Count, SLOTS, World};
+use crate::desk::quiet;
+use crate::worker::Worker;
+
+pub struct Fleet {
+    pub cache: PathBuf,
+    /// Where what is true is written down, and what the processes complain of.
+    desk: tempfile::TempDir,
+    ways: Ways,
+    durability: Option<Durability>,
+    pub dice: Dice,
+    processes: Vec<Worker>,
+    begun: u64,
+}
+
+impl Fleet {
+    /// `durability` is that of all processes, or each has another one.
+    pub fn new(cache: &Path, seed: u64, ways: Ways, durability: Option<Durability>) -> Self {
+        let desk = tempfile::tempdir().unwrap();
+        let (cache, dice) = (cache.to_owned(), Dice::new(seed));
+        Self { cache, desk, ways, durability, dice, processes: Vec::new(), begun: seed << 32 }
+    }
+
+    pub fn world(&self) -> World {
+        World::open(&self.path("world"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.desk.path().join(name)
+    }
+
+    fn start(&mut self, slot: usize) -> Worker {
+        self.begun += 1;
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "crash::child::child", "--nocapture", "--include-ignored"]);
+        command.env(CACHE, &self.cache).env(WORLD, self.path("world"));
+        command.env(SEED, self.begun.to_string()).env(SLOT, slot.to_string()).env(WAYS, self.ways.as_str());
+        if let Some(durability) = self.durability {
+            command.env(DURABILITY, format!("{durability:?}"));
+        }
+        command.stderr(std::fs::File::create(self.path(&format!("stderr-{slot}"))).unwrap());
+        Worker::run(command)
+    }
+
+    pub fn start_all(&mut self) {
+        self.processes = (0..SLOTS).map(|slot| self.start(slot)).collect();
+    }
+
+    /// Kills one process once it and others have asked a little, and starts it again.
+    pub fn kill_one(&mut self) {
+        let slot = self.dice.roll(SLOTS as u64) as usize;
+        // Some are killed while they open the cache.
+        if self.dice.roll(8) > 0 {
+            self.wait_until_open(slot);
+        }
+        self.wait_for_requests(16);
+        let next = self.start(slot);
+        let mut killed = std::mem::replace(&mut self.processes[slot], next);
+        assert!(!killed.has_ended(), "{}", self.last_words(slot));
+        killed.kill();
+    }
+
+    pub fn wait_until_all_are_open(&mut self) {
+        (0..SLOTS).for_each(|slot| self.wait_until_open(slot));
+    }
+
+    fn wait_until_open(&mut self, slot: usize) {
+        assert!(self.processes[slot].hear_or_end().is_some(), "{}", self.last_words(slot));
+    }
+
+    /// Waits until fewer than `most` more requests have begun, in whichever process, and then for a moment.
+    pub fn wait_for_requests(&mut self, most: u64) {
+        let world = self.world();
+        let until = world.counted(Count::Asked) + self.dice.roll(most);
+        // Only so that whatever hangs is told.
+        let deadline = Instant::now() + Duration::from_secs(600);
+        while world.counted(Count::Asked) < until {
+            assert!(Instant::now() < deadline, "nobody asks any more");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_micros(self.dice.roll(5_000)));
+    }
+
+    /// What the process in a slot said before it ended.
+    fn last_words(&self, slot: usize) -> String {
+        let said = std::fs::read_to_string(self.path(&format!("stderr-{slot}"))).unwrap_or_default();
+        format!("process {slot} ended by itself: {said}")
+    }
+
+    /// Stops all processes where they are, does something, and kills them.
+    pub fn kill_all(&mut self, meanwhile: impl FnOnce()) {
+        for process in &self.processes {
+            kill_process(Pid::from_raw(process.id().cast_signed()).unwrap(), Signal::STOP).unwrap();
+        }
+        meanwhile();
+        for (slot, mut process) in std::mem::take(&mut self.processes).into_iter().enumerate() {
+            assert!(!process.has_ended(), "{}", self.last_words(slot));
+            process.kill();
+        }
+    }
+
+    /// Fails where something is wrong, or lost that was acknowledged.
+    pub fn look(&self) {
+        let mut settings = quiet();
+        settings.durability = self.durability.unwrap_or(settings.durability);
+        for slot in 0..SLOTS {
+            let mut desk = Desk::open(&self.cache, &self.path("world"), slot, settings.clone());
+            desk.check_pushed();
+            if slot == 0 && self.ways == Ways::Keeping {
+                desk.check_kept();
+            }
+            if slot == 1 {
+                desk.check_values();
+            }
+        }
+        whole(&self.cache, self.durability == Some(Durability::Fast));
+    }
+
+    pub fn counts(&self) -> String {
+        let world = self.world();
+        Count::ALL.iter().map(|count| format!("{count:?} {}", world.counted(*count))).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// Every file is whole, unless some may be bad, and after repairing the manifest says what the files are.
+pub fn whole(cache: &Path, may_be_bad: bool) {
+    let dir = CacheDir::open(cache, Publish::Fast, "look").unwrap();
+    let manifest = Manifest::new(cache, Arc::new(SystemClock));
+    let now = || Timestamp::from_ns(SystemClock.now_ns());
+    let repaired = repair(&dir, &manifest, now(), &mut Silent).unwrap();
+    assert!(may_be_bad || repaired.quarantined.is_empty(), "{repaired:?}");
+    let later = now().saturating_add(Duration::from_secs(60));
+    assert_eq!(verify(&dir, &manifest, later, &mut Silent).unwrap().findings, []);
+    dir.tidy().unwrap();
+    let left: Vec<_> = std::fs::read_dir(cache.join("tmp")).unwrap().flatten().collect();
+    assert_eq!(left.len(), 0, "half-written files stay: {left:?}");
+    assert!(may_be_bad || std::fs::read_dir(cache.join("quarantine")).unwrap().count() == 0);
+}
