@@ -291,7 +291,7 @@ impl Desk {
         world.kept(number, 0, version, version);
     }
 
-    fn flush(&mut self) {
+    pub fn flush(&mut self) {
         self.store.flush();
         self.world.count(Count::Flushed, std::mem::take(&mut self.unflushed));
     }
@@ -328,15 +328,26 @@ impl Desk {
     }
 
     pub fn push(&self) {
+        self.try_to_push().unwrap();
+    }
+
+    /// How often folding has succeeded.
+    pub fn folds(&self) -> u64 {
+        self.world.counted(Count::Folds)
+    }
+
+    /// Pushes the next row, unless it is pushed already.
+    pub fn try_to_push(&self) -> larder::Result<()> {
         let row = self.world.get(Cell::Pushed(self.slot));
         let columns: [(&str, ArrayRef); 2] = [
             ("event_timestamp", Arc::new(TimestampNanosecondArray::from(vec![pushed_at(self.slot, row)]))),
             ("number", Arc::new(Float64Array::from(vec![row as f64]))),
         ];
         let rows = RecordBatch::try_from_iter(columns).unwrap();
-        self.features.push(&SourceName::new("ticks").unwrap(), &self.pushed_entity(), &rows).unwrap();
+        self.features.push(&SourceName::new("ticks").unwrap(), &self.pushed_entity(), &rows)?;
         self.world.change(Cell::Pushed(self.slot), |_| row + 1);
         self.world.count(Count::Pushes, 1);
+        Ok(())
     }
 
     /// Fails where a row that was pushed is not there; one more may be, of a process that was killed in between.

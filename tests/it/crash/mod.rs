@@ -4,6 +4,7 @@
 //! ([`child`]) compare every answer with it.
 
 mod child;
+mod descriptors;
 mod fleet;
 mod kill;
 mod power;
