@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::features::{Bound, Computing, Features, Supply};
+use super::bound::{Bound, Supply};
+use super::computing::Computing;
+use super::features::Features;
 use crate::block::{self, BlockMeta};
 use crate::cache::Gap;
 use crate::definition::{EntityDefinition, SourceKind, ViewSource};

@@ -3,6 +3,9 @@
 //! | module | |
 //! |---|---|
 //! | `features` | views and services of a set of definitions, over one store |
+//! | `bound` | a view with where its rows come from |
+//! | `opening` | a source that is opened when it is needed first |
+//! | `computing` | a bound view as what the store computes from |
 //! | `recipe` | how one view is computed |
 //! | `rows` | the rows that it is computed from |
 //! | `push` | rows that are pushed, and what has to follow |
@@ -13,9 +16,12 @@
 //! | `asof` | which row counts at a time |
 
 mod asof;
+mod bound;
 mod changes;
+mod computing;
 mod features;
 mod function;
+mod opening;
 mod push;
 mod recipe;
 mod rows;

@@ -7,7 +7,8 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use super::features::{Features, Supply};
+use super::bound::Supply;
+use super::features::Features;
 use crate::definition::{SourceDefinition, SourceKeys, SourceKind, ViewSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntityKey, FeatureView, SourceName, Span, TimeRange, Timestamp, ViewName};
