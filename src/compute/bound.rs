@@ -31,13 +31,14 @@ impl Bound {
     pub(super) fn rows(&self, store: &FeatureStore, entity: &EntityKey, range: TimeRange) -> Result<Frame> {
         match &self.supply {
             Supply::Source(source) => {
-                let reader = source.reader()?;
+                let reader = source.reader(store)?;
                 let schema = reader.schema();
                 let asked = self.recipe.columns();
                 if let Some(objection) = asked.iter().flatten().find_map(|column| reader.objection(column)) {
                     return Err(objection);
                 }
-                Ok(frame(&reader.read(entity, range, &self.columns(&schema))?))
+                let columns = self.columns(&schema);
+                Ok(frame(&source.ask(store, |reader| reader.read(entity, range, &columns))?))
             }
             Supply::Pushed(pushed) => {
                 Ok(frame(&pushed.read(store.cache_dir(), entity, range, &self.columns(&pushed.schema()))?))
@@ -69,7 +70,7 @@ impl Bound {
     /// The event time of an entity's newest row.
     pub(super) fn newest(&self, store: &FeatureStore, entity: &EntityKey) -> Result<Option<Timestamp>> {
         match &self.supply {
-            Supply::Source(source) => source.reader()?.newest(Some(entity)),
+            Supply::Source(source) => source.ask(store, |reader| reader.newest(Some(entity))),
             Supply::Pushed(pushed) => pushed.newest(store.cache_dir(), entity),
             Supply::View(read) => read.newest(store, entity),
         }
@@ -85,15 +86,15 @@ impl Bound {
     }
 
     /// Up to where the rows are complete: no source says more than it has.
-    pub(super) fn known_until(&self, latest: Timestamp) -> Result<Timestamp> {
+    pub(super) fn known_until(&self, store: &FeatureStore, latest: Timestamp) -> Result<Timestamp> {
         match &self.supply {
-            Supply::Source(source) => Ok(match source.reader()?.newest(None)? {
+            Supply::Source(source) => Ok(match source.newest(store)? {
                 Some(newest) => latest.min(Timestamp::from_ns(newest.as_ns().saturating_add(1))),
                 None => Timestamp::MIN,
             }),
             // Whoever pushes a row invalidates what depends on it.
             Supply::Pushed(_) => Ok(Timestamp::MAX),
-            Supply::View(read) => read.known_until(latest),
+            Supply::View(read) => read.known_until(store, latest),
         }
     }
 }
@@ -112,9 +113,9 @@ fn columns_of(expression: &Expression) -> Vec<&str> {
 }
 
 /// That the rows have the columns that features read.
-pub(super) fn check_columns(bound: &Bound, definition: &ViewDefinition) -> Result<()> {
+pub(super) fn check_columns(store: &FeatureStore, bound: &Bound, definition: &ViewDefinition) -> Result<()> {
     let schema = match &bound.supply {
-        Supply::Source(source) => source.reader()?.schema(),
+        Supply::Source(source) => source.reader(store)?.schema(),
         Supply::Pushed(pushed) => pushed.schema(),
         Supply::View(read) => Arc::clone(read.recipe.view().schema()),
     };

@@ -51,7 +51,7 @@ impl Features {
     pub fn file_sources(&self) -> impl Iterator<Item = (&SourceName, Result<Arc<Reader>>)> {
         let in_files = |kind: &SourceKind| matches!(kind, SourceKind::Parquet { .. } | SourceKind::Csv { .. });
         let sources = self.0.sources.iter().filter(move |(_, source)| in_files(&source.definition.kind));
-        sources.map(|(name, source)| (name, source.reader()))
+        sources.map(|(name, source)| (name, source.reader(self.store())))
     }
 
     /// The files of a source as they are now.
@@ -60,7 +60,7 @@ impl Features {
     /// Those of opening the source and of listing its directories.
     pub fn source_files(&self, name: &SourceName) -> Result<BTreeMap<PathBuf, SourceFile>> {
         let source = self.0.sources.get(name).ok_or_else(|| Error::internal(format!("no view reads source {name}")))?;
-        let files = source.reader()?.files()?;
+        let files = source.reader(self.store())?.files()?;
         Ok(files.into_iter().map(|file| (file.path.clone(), file)).collect())
     }
 

@@ -72,9 +72,8 @@ impl Source for Computing<'_> {
         Ok(self.features(gap)?)
     }
 
-    fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Timestamp {
-        // A failure here is one of the compute that follows, which says it.
-        self.bound.known_until(now.saturating_sub(view.lateness())).unwrap_or(Timestamp::MIN)
+    fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Result<Timestamp, ComputeError> {
+        Ok(self.bound.known_until(self.store, now.saturating_sub(view.lateness()))?)
     }
 
     fn version(&self, gap: &Gap) -> Option<String> {

@@ -179,7 +179,8 @@ impl Features {
     /// `NotFound` as of [`get_or_compute`](Self::get_or_compute); those of a source that cannot be read.
     pub fn known_until(&self, view: &ViewName) -> Result<Timestamp> {
         let bound = self.bound(view)?;
-        bound.known_until(self.0.store.now().saturating_sub(bound.recipe.view().lateness()))
+        let store = self.store();
+        bound.known_until(store, store.now().saturating_sub(bound.recipe.view().lateness()))
     }
 
     /// The entities that have rows for a view in the range; `None` where its rows belong to every entity.
@@ -197,7 +198,7 @@ impl Features {
         let has_keys = |source: &SourceDefinition| source.keys != SourceKeys::None;
         match &bound.supply {
             Supply::Source(source) if has_keys(&source.definition) => {
-                source.reader()?.entities(entity, range).map(Some)
+                source.ask(self.store(), |reader| reader.entities(entity, range)).map(Some)
             }
             Supply::Pushed(pushed) if has_keys(pushed.definition()) => {
                 pushed.entities(self.0.store.cache_dir(), entity, range).map(Some)
@@ -214,7 +215,7 @@ impl Features {
     pub fn check(&self) -> Result<()> {
         for (name, bound) in &self.0.views {
             if let Some(definition) = self.0.definitions.views().get(name) {
-                check_columns(bound.as_ref().map_err(Error::clone)?, definition)?;
+                check_columns(self.store(), bound.as_ref().map_err(Error::clone)?, definition)?;
             }
         }
         Ok(())

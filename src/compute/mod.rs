@@ -6,6 +6,7 @@
 //! | `bound` | a view with where its rows come from |
 //! | `opening` | a source that is opened when it is needed first |
 //! | `computing` | a bound view as what the store computes from |
+//! | `shared` | an answer that many ask for and one fetches |
 //! | `recipe` | how one view is computed |
 //! | `rows` | the rows that it is computed from |
 //! | `push` | rows that are pushed, and what has to follow |
@@ -26,6 +27,7 @@ mod push;
 mod recipe;
 mod rows;
 mod service;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod validate;

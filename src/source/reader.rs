@@ -300,6 +300,15 @@ impl Reader {
         }
     }
 
+    /// Whether the last attempt to connect to its server failed; never of files.
+    pub fn is_unreachable(&self) -> bool {
+        match &self.origin {
+            Origin::Files(_) => false,
+            #[cfg(feature = "postgres")]
+            Origin::Postgres(database) => database.is_unreachable(),
+        }
+    }
+
     /// Where what fills the first nulls of a range may lie.
     fn filled_from(&self, range: TimeRange) -> Timestamp {
         match self.definition.fill {
