@@ -355,3 +355,15 @@ fn another_source_of_the_same_columns_is_another_view() {
     let fingerprint = |desk: &Desk| desk.features.view(&ViewName::new("last").unwrap()).unwrap().fingerprint();
     assert_ne!(fingerprint(&desk), fingerprint(&before));
 }
+
+#[test]
+fn of_rows_of_one_version_in_one_push_one_is_kept() {
+    for (on_duplicate, counts) in [("last", 2.0), ("first", 1.0)] {
+        let kind = format!("kind = \"push\"\non_duplicate = \"{on_duplicate}\"");
+        let desk = desk(&QUOTES.replace("kind = \"push\"", &kind));
+        let twice = [(600, 1.0), (600, 2.0)];
+        assert_eq!(desk.push(&twice).changed, 1);
+        assert_eq!(desk.get("last", minutes(600, 601)).1, [counts]);
+        assert_eq!(desk.push(&twice).changed, 0, "{on_duplicate}: again");
+    }
+}
