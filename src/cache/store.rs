@@ -265,7 +265,7 @@ impl FeatureStore {
     /// removed: then repeat it.
     pub fn invalidate(&self, view: &FeatureView, entity: &EntityKey, range: TimeRange) -> Result<u64> {
         view.check_entity(entity)?;
-        self.invalidate_scope(view.name(), Some(entity), Some(range), ("request", None))
+        self.invalidate_scope(view.name(), Some(entity), Some(range), ("request", &[]))
     }
 
     /// Forgets every block of a view, in every version. Returns how many there were.
@@ -273,7 +273,7 @@ impl FeatureStore {
     /// # Errors
     /// `Unavailable` where a file cannot be removed: then repeat it.
     pub fn invalidate_view(&self, view: &FeatureView) -> Result<u64> {
-        self.invalidate_scope(view.name(), None, None, ("request", None))
+        self.invalidate_scope(view.name(), None, None, ("request", &[]))
     }
 
     /// Makes copies in memory old, and forbids whatever is computed at this moment to be kept.
@@ -289,7 +289,7 @@ impl FeatureStore {
         view: &ViewName,
         entity: Option<&EntityKey>,
         range: Option<TimeRange>,
-        (cause, blocks): (&str, Option<(Fingerprint, Span)>),
+        (cause, blocks): (&str, &[(Fingerprint, Span)]),
     ) -> Result<u64> {
         let core = &self.0.core;
         let scope = upkeep::Scope { view, entity, range, blocks };

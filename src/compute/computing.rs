@@ -73,6 +73,7 @@ impl Source for Computing<'_> {
     }
 
     fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Result<Timestamp, ComputeError> {
+        self.bound.note_reading(self.store)?;
         Ok(self.bound.known_until(self.store, now.saturating_sub(view.lateness()))?)
     }
 

@@ -10,6 +10,7 @@
 //! | `recipe` | how one view is computed |
 //! | `rows` | the rows that it is computed from |
 //! | `push` | rows that are pushed, and what has to follow |
+//! | `readers` | the views that are computed from pushed rows, of whatever program |
 //! | `function` | functions in Rust that definitions name |
 //! | `changes` | what became of rows since blocks were computed from them |
 //! | `validate` | whether views keep what they declare |
@@ -24,6 +25,7 @@ mod features;
 mod function;
 mod opening;
 mod push;
+mod readers;
 mod recipe;
 mod rows;
 mod service;

@@ -7,6 +7,8 @@ mod generations;
 mod layout;
 mod locks;
 mod pushed;
+#[cfg(feature = "definitions")]
+mod readers;
 mod staging;
 
 pub use directory::CacheDir;
