@@ -1,5 +1,6 @@
 //! Block files, pushed rows, locks and generations: everything of a cache directory except the manifest.
 
+mod blocks;
 mod directory;
 mod escape;
 mod files;
@@ -9,6 +10,7 @@ mod locks;
 mod pushed;
 #[cfg(feature = "definitions")]
 mod readers;
+mod root;
 mod staging;
 
 pub use directory::CacheDir;
