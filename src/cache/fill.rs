@@ -112,10 +112,11 @@ impl Core {
         if tasks.is_empty() {
             return None;
         }
-        let watermark = match self.watermark(wanted, supply) {
-            Ok(watermark) => watermark,
+        let stated = match self.watermark(wanted, supply) {
+            Ok(stated) => stated,
             Err(error) => return Some(self.fail(tasks, error)),
         };
+        let watermark = stated.unwrap_or(Timestamp::MIN);
         for task in &mut tasks {
             task.tail = task.tail.take().filter(|tail| {
                 let known = TimeRange::new(task.block.start(), tail.block.known_until);
@@ -138,6 +139,9 @@ impl Core {
                     let took = began.elapsed() / u32::try_from(mine.len()).unwrap_or(u32::MAX).max(1);
                     let computed = Computed { range: gap.range(), batch, took, generation };
                     for task in mine {
+                        if stated.is_none() {
+                            self.dropped("watermark");
+                        }
                         match self.settle(wanted, task, &computed, (supply, watermark)) {
                             Ok(one) => filled.push(one),
                             Err(failed) => return Some(failed),
@@ -164,15 +168,26 @@ impl Core {
         Failed { indexes, error }
     }
 
-    /// Asks the source up to where it is complete.
-    fn watermark(&self, wanted: &Wanted<'_>, supply: &mut dyn Supply) -> Result<Timestamp, Error> {
+    /// Asks the source up to where it is complete; `None` where it cannot tell. An error there must not harm those whose
+    /// own rows can be read.
+    fn watermark(&self, wanted: &Wanted<'_>, supply: &mut dyn Supply) -> Result<Option<Timestamp>, Error> {
         let ask = || supply.watermark(wanted.view, wanted.entity, wanted.now);
         let stated = catch_unwind(AssertUnwindSafe(ask)).map_err(|panic| {
             let what = panic_message(&*panic);
             Error::new(ErrorKind::Compute, format!("the source of view {} panicked: {what}", wanted.view.name()))
         })?;
-        // One that lies at the end of time says: until rows are invalidated.
-        Ok(if stated == Timestamp::MAX { stated } else { stated.min(wanted.now) })
+        Ok(match stated {
+            // One that lies at the end of time says: until rows are invalidated.
+            Ok(Timestamp::MAX) => Some(Timestamp::MAX),
+            Ok(stated) => Some(stated.min(wanted.now)),
+            Err(error) => {
+                let view = wanted.view.name();
+                if let Some(left_out) = self.repeats.left_out(&format!("watermark {view}")) {
+                    tracing::warn!(target: "larder::cache", %view, entity = %wanted.entity, %error, left_out, "get_or_compute: the source does not say up to when it is complete; what is computed is answered and not kept");
+                }
+                None
+            }
+        })
     }
 
     /// Asks the source for the version of what a block is computed from; a panic is none.

@@ -102,9 +102,12 @@ pub trait Source: Send + Sync {
     ///
     /// It is not after `now`, or it is [`Timestamp::MAX`]: whoever changes rows invalidates what depends on them, so
     /// that blocks are complete until then.
-    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp {
+    ///
+    /// # Errors
+    /// Whatever went wrong: then the features are computed and answered, and nothing of them is kept.
+    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Result<Timestamp, ComputeError> {
         let _ = entity;
-        now.saturating_sub(view.lateness())
+        Ok(now.saturating_sub(view.lateness()))
     }
 
     /// The version of what a block's features are computed from, kept in its metadata. The gap is the block, up to where

@@ -33,7 +33,8 @@ impl Core {
         cached
     }
 
-    fn dropped(&self, reason: &str) {
+    /// Counts a block that was answered and is not kept.
+    pub fn dropped(&self, reason: &str) {
         self.count(&catalogue::DROPPED_PUBLISHES, &[reason], 1);
     }
 

@@ -3,6 +3,7 @@
 mod answer;
 #[cfg(feature = "async")]
 mod asynchronous;
+mod builder;
 mod check;
 mod core;
 mod counters;
@@ -27,5 +28,6 @@ mod views;
 #[cfg(feature = "async")]
 pub use self::asynchronous::AsyncFeatureStore;
 pub use answer::{Answer, AnswerBlock, Origin};
+pub use builder::FeatureStoreBuilder;
 pub use gap::{ComputeError, Gap, GapWindow, Source};
-pub use store::{FeatureStore, FeatureStoreBuilder};
+pub use store::FeatureStore;

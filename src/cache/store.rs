@@ -1,29 +1,28 @@
 //! The store that services open.
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use arc_swap::ArcSwap;
 use arrow::array::RecordBatch;
 
 use super::answer::Answer;
 use super::core::Core;
 use super::gap::{ComputeError, Gap, Source};
-use super::keeper::{Keeper, LastFold};
+use super::keeper::Keeper;
 use super::lookup::Purpose;
-use super::memory::Memory;
 use super::supply::{Closure, FromSource, Supply};
 use super::views::{RegisteredCompute, ViewState};
-use crate::clock::{Clock, SystemClock};
-use crate::config::{Durability, Settings};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::manifest::{Manifest, Record};
-use crate::metrics::{MetricsSource, Recorder, catalogue};
+#[cfg(feature = "server")]
+use crate::metrics::Recorder;
+use crate::metrics::{MetricsSource, catalogue};
 use crate::model::{EntityKey, FeatureView, Fingerprint, Outcome, Span, TimeRange, Timestamp, ViewName};
 use crate::slo::SloReport;
-use crate::store::{CacheDir, Publish};
+#[cfg(any(feature = "server", feature = "definitions"))]
+use crate::store::CacheDir;
 use crate::upkeep;
 
 /// A cache of features in one directory, shared by all threads and by any number of processes.
@@ -48,120 +47,22 @@ impl Drop for Handle {
     }
 }
 
+impl FeatureStore {
+    /// The store of these parts, from now on.
+    pub(super) fn of(core: Arc<Core>) -> Self {
+        core.recorder.attach(source(&core));
+        let keeper = Some(Keeper::start(&core));
+        Self(Arc::new(Handle { core, keeper }))
+    }
+}
+
 /// A store as exporters know it.
 fn source(core: &Arc<Core>) -> Weak<dyn MetricsSource> {
     let source: Weak<Core> = Arc::downgrade(core);
     source
 }
 
-/// Collects what a [`FeatureStore`] is opened with.
-pub struct FeatureStoreBuilder {
-    dir: PathBuf,
-    settings: Settings,
-    clock: Arc<dyn Clock>,
-    recorder: Option<Arc<dyn Recorder>>,
-    observes: bool,
-}
-
-impl FeatureStoreBuilder {
-    /// The settings. Default: [`Settings::default`].
-    #[must_use]
-    pub fn settings(mut self, settings: Settings) -> Self {
-        self.settings = settings;
-        self
-    }
-
-    /// The clock. Default: the operating system's.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Who receives the metrics. Default: a [`PrometheusRecorder`](crate::metrics::PrometheusRecorder) of
-    /// its own that is scraped every `metrics.scrape_interval`, for [`metrics_text`](FeatureStore::metrics_text); nobody without the feature `prometheus`.
-    #[must_use]
-    pub fn recorder(mut self, recorder: impl Recorder) -> Self {
-        self.recorder = Some(Arc::new(recorder));
-        self
-    }
-
-    /// Counts the requests of every process that shares the directory, and what their counters count, seconds
-    /// after it happened, as if it were this one's: for a process that watches the cache and makes no requests of its own.
-    #[must_use]
-    pub fn observe_others(mut self) -> Self {
-        self.observes = true;
-        self
-    }
-
-    /// Opens the store. Nothing is loaded: the first answer does not wait for a large cache.
-    ///
-    /// # Errors
-    /// `Invalid` for settings that are not allowed, or a directory that holds other things than a
-    /// cache; `Unavailable` where the directory is a file, belongs to somebody else or cannot be used.
-    pub fn open(self) -> Result<FeatureStore> {
-        self.settings.validate()?;
-        let publish = match self.settings.durability {
-            Durability::Fast => Publish::Fast,
-            Durability::Durable => Publish::Durable,
-        };
-        let dir = CacheDir::open(&self.dir, publish, &process_name(&*self.clock))?;
-        let recorder = self.recorder.unwrap_or_else(|| default_recorder(&self.settings));
-        let core = Arc::new(Core {
-            manifest: Manifest::new(dir.root(), Arc::clone(&self.clock)),
-            memory: Memory::new(self.settings.memory_limit()),
-            dir,
-            read_threads: self.settings.read_threads(),
-            settings: ArcSwap::from_pointee(self.settings),
-            last_fold: LastFold::new(Timestamp::from_ns(self.clock.now_ns())),
-            clock: self.clock,
-            recorder,
-            flights: Default::default(),
-            views: Default::default(),
-            journal: Default::default(),
-            misses: Default::default(),
-            counters: Default::default(),
-            restored: Default::default(),
-            refresher: Default::default(),
-            look: Default::default(),
-            repeats: Default::default(),
-            observes: self.observes,
-            observed: Default::default(),
-        });
-        core.announce();
-        core.recorder.attach(source(&core));
-        let keeper = Some(Keeper::start(&core));
-        Ok(FeatureStore(Arc::new(Handle { core, keeper })))
-    }
-}
-
-#[cfg(feature = "prometheus")]
-fn default_recorder(settings: &Settings) -> Arc<dyn Recorder> {
-    Arc::new(crate::metrics::PrometheusRecorder::scraped_every(settings.metrics.scrape_interval))
-}
-
-#[cfg(not(feature = "prometheus"))]
-fn default_recorder(_: &Settings) -> Arc<dyn Recorder> {
-    Arc::new(crate::metrics::NoRecorder)
-}
-
-fn process_name(clock: &dyn Clock) -> String {
-    static OPENED: AtomicU64 = AtomicU64::new(0);
-    format!("{}-{:x}-{}", std::process::id(), clock.now_ns(), OPENED.fetch_add(1, Ordering::Relaxed))
-}
-
 impl FeatureStore {
-    /// Begins to open the cache in `dir`, which is made where there is none.
-    pub fn builder(dir: impl AsRef<Path>) -> FeatureStoreBuilder {
-        FeatureStoreBuilder {
-            dir: dir.as_ref().to_owned(),
-            settings: Settings::default(),
-            clock: Arc::new(SystemClock),
-            recorder: None,
-            observes: false,
-        }
-    }
-
     /// The features of `entity` in `range`: from memory, from disk, or by calling `compute` for what
     /// is missing, once however many ask.
     ///
@@ -265,7 +166,7 @@ impl FeatureStore {
     /// removed: then repeat it.
     pub fn invalidate(&self, view: &FeatureView, entity: &EntityKey, range: TimeRange) -> Result<u64> {
         view.check_entity(entity)?;
-        self.invalidate_scope(view.name(), Some(entity), Some(range), ("request", None))
+        self.invalidate_scope(view.name(), Some(entity), Some(range), ("request", &[]))
     }
 
     /// Forgets every block of a view, in every version. Returns how many there were.
@@ -273,7 +174,7 @@ impl FeatureStore {
     /// # Errors
     /// `Unavailable` where a file cannot be removed: then repeat it.
     pub fn invalidate_view(&self, view: &FeatureView) -> Result<u64> {
-        self.invalidate_scope(view.name(), None, None, ("request", None))
+        self.invalidate_scope(view.name(), None, None, ("request", &[]))
     }
 
     /// Makes copies in memory old, and forbids whatever is computed at this moment to be kept.
@@ -289,7 +190,7 @@ impl FeatureStore {
         view: &ViewName,
         entity: Option<&EntityKey>,
         range: Option<TimeRange>,
-        (cause, blocks): (&str, Option<(Fingerprint, Span)>),
+        (cause, blocks): (&str, &[(Fingerprint, Span)]),
     ) -> Result<u64> {
         let core = &self.0.core;
         let scope = upkeep::Scope { view, entity, range, blocks };
@@ -481,16 +382,8 @@ impl Core {
         Ok(answer)
     }
 
-    /// Tells the recorder what stays as it is from now on.
-    fn announce(&self) {
-        self.recorder.set(&catalogue::BUILD_INFO, &[env!("CARGO_PKG_VERSION")], 1.0);
-        self.configured(true);
-        // So that it is there, at 0, before the first compute.
-        self.recorder.add(&catalogue::COMPUTES_IN_FLIGHT, &[], 0.0);
-    }
-
     /// Tells the recorder whether the last settings and definitions that were read are in force.
-    fn configured(&self, is_good: bool) {
+    pub(super) fn configured(&self, is_good: bool) {
         if is_good {
             self.recorder.set(&catalogue::CONFIG_RELOAD, &[], self.now().as_ns() as f64 / 1e9);
         }

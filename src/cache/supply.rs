@@ -11,7 +11,7 @@ pub trait Supply {
     fn compute(&mut self, gap: &Gap) -> Result<RecordBatch, ComputeError>;
 
     /// The event time up to which the source is complete; what is later is answered and not kept.
-    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp;
+    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Result<Timestamp, ComputeError>;
 
     /// The version of what a block is computed from.
     fn version(&self, gap: &Gap) -> Option<String>;
@@ -25,8 +25,8 @@ impl<F: FnMut(&Gap) -> Result<RecordBatch, ComputeError>> Supply for Closure<F> 
         (self.0)(gap)
     }
 
-    fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Timestamp {
-        now.saturating_sub(view.lateness())
+    fn watermark(&self, view: &FeatureView, _: &EntityKey, now: Timestamp) -> Result<Timestamp, ComputeError> {
+        Ok(now.saturating_sub(view.lateness()))
     }
 
     fn version(&self, _: &Gap) -> Option<String> {
@@ -42,7 +42,7 @@ impl<S: Source> Supply for FromSource<'_, S> {
         self.0.compute(gap)
     }
 
-    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Timestamp {
+    fn watermark(&self, view: &FeatureView, entity: &EntityKey, now: Timestamp) -> Result<Timestamp, ComputeError> {
         self.0.watermark(view, entity, now)
     }
 

@@ -1,9 +1,7 @@
 //! `larder push`: rows for a source of pushed rows, from a file.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use clap::Args;
 use serde::Serialize;
 
@@ -18,9 +16,9 @@ use crate::compute::Push;
 use crate::definition::{
     CsvFormat, Definitions, PathPattern, SourceDefinition, SourceKeys, SourceKind, ViewDefinition, ViewSource,
 };
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::model::{EntityKey, SourceName, TimeRange, Timestamp};
-use crate::source::{Reader, Rows};
+use crate::source::Reader;
 use crate::upkeep::Progress;
 
 const EXAMPLES: &str = "\
@@ -28,7 +26,8 @@ Examples:
   larder push model_state state.csv
   larder push market_quotes quotes.parquet --json
 
-The file has the source's columns, its event time and the join keys. To push rows again changes nothing.";
+The file has the source's columns, its event time and the join keys. With a created time, every version of a row is
+kept. To push rows again changes nothing.";
 
 /// Keep rows of a source of pushed rows, from a file
 #[derive(Debug, Args)]
@@ -72,8 +71,9 @@ pub fn run(options: &Options, session: &Session) -> Result<PushFacts, Failure> {
             return Err(Failure::Interrupted(what));
         }
         // Rows that belong to every entity are any entity's.
-        let rows = reader.read(owner.as_ref().unwrap_or(&EntityKey::new([("any", "one")])?), always, &columns)?;
-        let pushed = features.push(&options.source, owner, &batch(source, &rows)?)?;
+        let versions =
+            reader.versions(owner.as_ref().unwrap_or(&EntityKey::new([("any", "one")])?), always, &columns)?;
+        let pushed = features.push(&options.source, owner, &versions.every()?)?;
         push.rows += pushed.rows;
         push.changed += pushed.changed;
         push.invalidated += pushed.invalidated;
@@ -117,20 +117,6 @@ fn owners(
     let entity = definitions.entities().get(&view.entity);
     let entity = entity.ok_or_else(|| Error::internal(format!("entity {} is not defined", view.entity)))?;
     Ok(reader.entities(entity, range)?.into_iter().map(Some).collect())
-}
-
-/// Rows as they are pushed.
-fn batch(source: &SourceDefinition, rows: &Rows) -> Result<RecordBatch> {
-    let times: ArrayRef = Arc::new(TimestampNanosecondArray::from(rows.times().to_vec()).with_timezone("UTC"));
-    let mut columns = vec![(source.event_time.as_str(), times)];
-    if let (Some(name), Some(created)) = (&source.created_time, rows.created()) {
-        columns.push((name, Arc::new(created.clone())));
-    }
-    let schema = rows.batch().schema();
-    let values = schema.fields().iter().map(|field| field.name().as_str()).zip(rows.batch().columns().iter().cloned());
-    columns.extend(values);
-    RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, values)| (name, values, true)))
-        .map_err(|error| Error::with_source(ErrorKind::Internal, "the rows of a file do not fit together", error))
 }
 
 impl Report for PushFacts {

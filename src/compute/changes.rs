@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::features::{Bound, Computing, Features, Supply};
+use super::bound::{Bound, Supply};
+use super::computing::Computing;
+use super::features::Features;
 use crate::block::{self, BlockMeta};
 use crate::cache::Gap;
 use crate::definition::{EntityDefinition, SourceKind, ViewSource};
@@ -49,7 +51,7 @@ impl Features {
     pub fn file_sources(&self) -> impl Iterator<Item = (&SourceName, Result<Arc<Reader>>)> {
         let in_files = |kind: &SourceKind| matches!(kind, SourceKind::Parquet { .. } | SourceKind::Csv { .. });
         let sources = self.0.sources.iter().filter(move |(_, source)| in_files(&source.definition.kind));
-        sources.map(|(name, source)| (name, source.reader()))
+        sources.map(|(name, source)| (name, source.reader(self.store())))
     }
 
     /// The files of a source as they are now.
@@ -58,7 +60,7 @@ impl Features {
     /// Those of opening the source and of listing its directories.
     pub fn source_files(&self, name: &SourceName) -> Result<BTreeMap<PathBuf, SourceFile>> {
         let source = self.0.sources.get(name).ok_or_else(|| Error::internal(format!("no view reads source {name}")))?;
-        let files = source.reader()?.files()?;
+        let files = source.reader(self.store())?.files()?;
         Ok(files.into_iter().map(|file| (file.path.clone(), file)).collect())
     }
 
@@ -184,7 +186,7 @@ impl Features {
                     computing.features(&gap)?;
                 }
                 let scope = Some(gap.range());
-                let cause = (CAUSE, Some((view.fingerprint(), view.span())));
+                let cause = (CAUSE, &[(view.fingerprint(), view.span())][..]);
                 changes.outdated += self.store().invalidate_scope(view.name(), Some(entity), scope, cause)?;
             }
         }

@@ -3,9 +3,14 @@
 //! | module | |
 //! |---|---|
 //! | `features` | views and services of a set of definitions, over one store |
+//! | `bound` | a view with where its rows come from |
+//! | `opening` | a source that is opened when it is needed first |
+//! | `computing` | a bound view as what the store computes from |
+//! | `shared` | an answer that many ask for and one fetches |
 //! | `recipe` | how one view is computed |
 //! | `rows` | the rows that it is computed from |
 //! | `push` | rows that are pushed, and what has to follow |
+//! | `readers` | the views that are computed from pushed rows, of whatever program |
 //! | `function` | functions in Rust that definitions name |
 //! | `changes` | what became of rows since blocks were computed from them |
 //! | `validate` | whether views keep what they declare |
@@ -13,13 +18,18 @@
 //! | `asof` | which row counts at a time |
 
 mod asof;
+mod bound;
 mod changes;
+mod computing;
 mod features;
 mod function;
+mod opening;
 mod push;
+mod readers;
 mod recipe;
 mod rows;
 mod service;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod validate;

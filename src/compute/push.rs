@@ -2,15 +2,16 @@
 //! view is computed again.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
-use super::features::{Features, Supply};
-use crate::definition::{SourceDefinition, SourceKeys, SourceKind, ViewSource};
+use super::bound::Supply;
+use super::features::Features;
+use super::readers::Dependent;
+use crate::definition::{SourceDefinition, SourceKeys, SourceKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{EntityKey, FeatureView, SourceName, Span, TimeRange, Timestamp, ViewName};
+use crate::model::{EntityKey, SourceName, TimeRange, Timestamp, ViewName};
 use crate::source::{NewRows, Pushed};
 
 /// The cause of the invalidations.
@@ -39,12 +40,6 @@ struct Note {
 
 /// A view, and ranges of event times.
 type Forget = (String, Vec<(i64, i64)>);
-
-/// A view whose blocks depend on rows, and for which times.
-struct Dependent {
-    view: FeatureView,
-    ranges: Vec<TimeRange>,
-}
 
 impl Features {
     /// Keeps rows of an entity in a source of pushed rows, or, where its rows belong to every entity, of none.
@@ -97,11 +92,10 @@ impl Features {
     /// What depends on rows with these event times, as a note says it.
     fn to_forget(&self, source: &SourceName, times: &BTreeSet<i64>) -> Result<Vec<Forget>> {
         let note = |dependent: &Dependent| {
-            let ranges = blocks(&dependent.ranges, dependent.view.span())?;
-            let ranges = ranges.iter().map(|range| (range.start().as_ns(), range.end().as_ns())).collect();
-            Ok((dependent.view.name().to_string(), ranges))
+            let ranges = dependent.blocks.iter().map(|range| (range.start().as_ns(), range.end().as_ns())).collect();
+            (dependent.view.to_string(), ranges)
         };
-        self.dependents(source, times)?.iter().map(note).collect()
+        Ok(self.dependents(source, times)?.iter().map(note).collect())
     }
 
     /// Does what processes that died in the middle of a push have left undone, each for itself.
@@ -138,7 +132,7 @@ impl Features {
             let view = ViewName::new(view)?;
             for (start, end) in ranges {
                 let range = TimeRange::new(Timestamp::from_ns(*start), Timestamp::from_ns(*end))?;
-                self.store().invalidate_scope(&view, note.entity.as_ref(), Some(range), (CAUSE, None))?;
+                self.store().invalidate_scope(&view, note.entity.as_ref(), Some(range), (CAUSE, &[]))?;
             }
         }
         Ok(())
@@ -193,54 +187,18 @@ impl Features {
         times: &BTreeSet<i64>,
     ) -> Result<u64> {
         let mut count = 0;
-        for dependent in self.dependents(source, times)? {
-            let view = &dependent.view;
-            let cause = (CAUSE, Some((view.fingerprint(), view.span())));
-            for range in blocks(&dependent.ranges, view.span())? {
-                count += self.store().invalidate_scope(view.name(), entity, Some(range), cause)?;
+        for Dependent { view, versions, blocks } in self.dependents(source, times)? {
+            for range in blocks {
+                count += self.store().invalidate_scope(&view, entity, Some(range), (CAUSE, &versions))?;
             }
         }
         Ok(count)
     }
 
-    /// The views that read a source, whatever lies in between, with the times at which a block that begins or goes on
-    /// there has been computed from rows with these event times. A view comes after the one that it reads.
-    fn dependents(&self, source: &SourceName, times: &BTreeSet<i64>) -> Result<Vec<Dependent>> {
-        let mut found: Vec<Dependent> = Vec::new();
-        let rows: Vec<_> = times.iter().map(|at| (Timestamp::from_ns(*at), Timestamp::from_ns(*at))).collect();
-        // As many rounds as views read one another at most.
-        loop {
-            let mut more = Vec::new();
-            for (name, definition) in self.definitions().views() {
-                if found.iter().any(|dependent| dependent.view.name() == name) {
-                    continue;
-                }
-                let reads: Vec<(Timestamp, Timestamp)> = match &definition.source {
-                    ViewSource::Source(read) if read == source => rows.clone(),
-                    // Any value of a block may be another one, up to the block's end.
-                    ViewSource::View(read) => match found.iter().find(|dependent| dependent.view.name() == read) {
-                        Some(dependent) => {
-                            let end = |range: &TimeRange| dependent.view.span().block_of(last_of(range)).end();
-                            dependent.ranges.iter().map(|range| (range.start(), end(range))).collect()
-                        }
-                        None => continue,
-                    },
-                    ViewSource::Source(_) => continue,
-                };
-                let view = self.view(name)?;
-                more.push(Dependent { ranges: reaching(&reads, view.lookback())?, view });
-            }
-            if more.is_empty() {
-                return Ok(found);
-            }
-            found.extend(more);
-        }
-    }
-
     /// Computes the newest blocks again, so that the next request finds them.
     fn refresh(&self, source: &SourceName, entity: &EntityKey, newest: Timestamp) {
-        let Ok(dependents) = self.dependents(source, &BTreeSet::from([newest.as_ns()])) else { return };
-        for Dependent { view, .. } in dependents {
+        for bound in self.readers_of_pushed(source) {
+            let view = bound.recipe.view();
             if let Err(error) = self.warm(view.name(), entity, view.span().block_of(newest)) {
                 let view = view.name();
                 // The rows are kept: whoever asks for the features computes them, or is told the same.
@@ -248,34 +206,6 @@ impl Features {
             }
         }
     }
-}
-
-/// The last time in a range.
-fn last_of(range: &TimeRange) -> Timestamp {
-    Timestamp::from_ns(range.end().as_ns().saturating_sub(1))
-}
-
-/// From each time on up to `lookback` after the other, both included; where these overlap they are one range.
-fn reaching(reads: &[(Timestamp, Timestamp)], lookback: Duration) -> Result<Vec<TimeRange>> {
-    let after = |last: Timestamp| Timestamp::from_ns(last.saturating_add(lookback).as_ns().saturating_add(1));
-    joined(reads.iter().map(|(first, last)| (*first, after(*last))))
-}
-
-/// The blocks that overlap these ranges, adjacent ones as one.
-fn blocks(ranges: &[TimeRange], span: Span) -> Result<Vec<TimeRange>> {
-    joined(ranges.iter().map(|range| (span.block_of(range.start()).start(), span.block_of(last_of(range)).end())))
-}
-
-/// Ranges in the order of their beginnings, those as one that overlap or touch.
-fn joined(ranges: impl Iterator<Item = (Timestamp, Timestamp)>) -> Result<Vec<TimeRange>> {
-    let mut found: Vec<(Timestamp, Timestamp)> = Vec::new();
-    for (start, end) in ranges {
-        match found.last_mut() {
-            Some((_, before)) if start <= *before => *before = (*before).max(end),
-            _ => found.push((start, end)),
-        }
-    }
-    found.into_iter().map(|(start, end)| TimeRange::new(start, end)).collect()
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, RecordBatch, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::Float64Type;
@@ -254,6 +255,42 @@ fn a_compute_that_fails_names_the_view_and_the_feature() {
         message.contains("view momentum") && message.contains("feature best") && message.contains("x2.0"),
         "{message}"
     );
+}
+
+#[test]
+fn sql_that_runs_for_ever_is_ended_with_the_names_of_view_and_feature() {
+    let dir = tempfile::tempdir().unwrap();
+    write_bars(dir.path(), 1, &[2.0]);
+    let endless = "(SELECT count(*) FROM range(10000000000) a, range(10000000000) b)";
+    let text = r#"
+[entity.symbol]
+[source.bars]
+kind = "parquet"
+path = "bars.parquet"
+event_time = "ts"
+[view.v]
+entity = "symbol"
+source = "bars"
+sql = "SELECT event_timestamp, ROWS AS x FROM source"
+[view.v.features]
+x = { column = "x" }
+[view.f]
+entity = "symbol"
+source = "bars"
+[view.f.features]
+x = { sql = "close + ROWS" }
+"#;
+    let text = text.replace("ROWS", endless);
+    let definitions = Definitions::of_texts([(dir.path().join("a.toml"), text)], Environment::default()).unwrap();
+    let store = FeatureStore::builder(dir.path().join("cache")).open().unwrap();
+    let limits = crate::sql::Limits { query_timeout: Duration::from_millis(50), ..Default::default() };
+    let features = Features::builder(store, definitions).limits(limits).open().unwrap();
+    for (name, said) in [("v", "view v: its SQL was not done within 50ms"), ("f", "view f: feature x: its SQL was not")]
+    {
+        let error = features.compute(&view(name), &entity(), minutes(0, 2)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Compute);
+        assert!(error.to_string().contains(said), "{error}");
+    }
 }
 
 #[test]

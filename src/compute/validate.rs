@@ -11,7 +11,8 @@ use arrow::datatypes::{DataType, Float32Type, Float64Type, Int64Type};
 use arrow::util::display::array_value_to_string;
 use serde::Serialize;
 
-use super::features::{Bound, Features};
+use super::bound::Bound;
+use super::features::Features;
 use super::rows::{Frame, broken};
 use crate::definition::{EntityDefinition, ViewDefinition};
 use crate::error::{Error, Result};

@@ -48,7 +48,7 @@ pub struct ServiceDefinition {
     pub name: ServiceName,
     /// Where it is defined.
     pub place: Place,
-    /// The features, in the order in which the model expects them.
+    /// The features, in the order in which the model expects them. No two have the same name.
     pub features: Vec<ServiceFeature>,
     /// The contract it keeps, such as `CTR-FEATURE-001`.
     pub contract: Option<String>,
@@ -65,6 +65,16 @@ pub enum ServiceFeature {
     View(FeatureReference),
     /// A feature computed when it is asked for.
     OnDemand(FeatureName),
+}
+
+impl ServiceFeature {
+    /// What its column is called.
+    pub fn name(&self) -> &FeatureName {
+        match self {
+            Self::View(reference) => &reference.feature,
+            Self::OnDemand(name) => name,
+        }
+    }
 }
 
 impl fmt::Display for ServiceFeature {

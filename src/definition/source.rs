@@ -100,6 +100,11 @@ impl SourceKind {
             Self::Push => "push",
         }
     }
+
+    /// Whether a server is asked for the rows.
+    pub fn is_database(&self) -> bool {
+        matches!(self, Self::Postgres(_))
+    }
 }
 
 /// How CSV files are written.

@@ -75,7 +75,7 @@ const OUTCOMES: &[&str] = &{
 const TIERS: &[&str] = &["memory", "disk", "compute", "shared", "fallback"];
 const COMPUTE_FAILURE_REASONS: &[&str] = &["error", "panic", "rejected", "backoff"];
 const WAIT_RESULTS: &[&str] = &["shared", "failed", "abandoned", "timeout"];
-const DROP_REASONS: &[&str] = &["invalidated", "disk", "io"];
+const DROP_REASONS: &[&str] = &["invalidated", "disk", "io", "watermark"];
 const OPERATIONS: &[&str] = &["read", "publish", "quarantine", "lock", "journal", "fold", "clean", "tidy"];
 const EVICTION_REASONS: &[&str] = &["orphan", "expired", "size", "disk"];
 const CAUSES: &[&str] = &["request", "push", "source", "command"];
@@ -146,7 +146,7 @@ catalogue! {
     PUBLISHED_BLOCKS: All Counter "featurestore_published_blocks_total" "blocks" ["view"]
         "Blocks published, extended tails included.";
     DROPPED_PUBLISHES: All Counter "featurestore_dropped_publishes_total" "blocks" ["reason" in DROP_REASONS]
-        "Blocks that were answered but not kept: invalidated meanwhile, disk (free space is below the reserve), io.";
+        "Blocks that were answered but not kept: invalidated meanwhile, disk (free space is below the reserve), io, watermark (the source failed to say up to when it is complete).";
     CORRUPT_BLOCKS: All Counter "featurestore_corrupt_blocks_total" "blocks" ["view"]
         "Damaged block files that requests met, quarantined and computed again.";
     QUARANTINED_BLOCKS: All Gauge Sum "featurestore_quarantined_blocks" "blocks" []

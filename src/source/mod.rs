@@ -6,7 +6,8 @@
 //! | module | |
 //! |---|---|
 //! | `reader` | the rows of a range, the entities, the newest row |
-//! | `rows` | what a reader returns |
+//! | `rows`, `versions` | what a reader returns; that before it is decided which rows count |
+//! | `every` | all of that as it was found |
 //! | `walk`, `pattern`, `partition` | which files hold them: globs, and directories named `key=value` |
 //! | `file`, `attempt` | a file; reading again what changed meanwhile |
 //! | `sheet`, `found` | a file as a table, and the types in it |
@@ -23,6 +24,7 @@ mod attempt;
 mod cast;
 mod column;
 mod engine;
+mod every;
 mod file;
 mod found;
 mod gather;
@@ -42,6 +44,7 @@ mod settle;
 mod sheet;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod walk;
 
 pub use file::SourceFile;
@@ -50,3 +53,4 @@ pub(crate) use pattern::{is_match, is_pattern};
 pub use pushed::{NewRows, Pushed};
 pub use reader::Reader;
 pub use rows::Rows;
+pub use versions::Versions;

@@ -225,9 +225,16 @@ impl Pushed {
             }
         }
         let (mut kept, mut known) = (Vec::new(), Vec::new());
+        let keys = || new.times().iter().zip(new.created.values()).map(|(at, created)| key(*at, *created));
+        // Of rows that say they are the same version the one that counts: the others would come again with every push.
+        let counting: HashMap<_, u32> = match self.definition.on_duplicate {
+            OnDuplicate::First => keys().zip(0..).collect::<Vec<_>>().into_iter().rev().collect(),
+            OnDuplicate::Last | OnDuplicate::Error => keys().zip(0..).collect(),
+        };
         for (row, (at, created)) in (0..).zip(new.times().iter().zip(new.created.values())) {
             let (values, key) = (new_values.row(row as usize), key(*at, *created));
-            if present.get(&key) == Some(&values) {
+            let counts = counting.get(&key) == Some(&row) || self.definition.on_duplicate == OnDuplicate::Error;
+            if !counts || present.get(&key) == Some(&values) {
                 continue;
             }
             if present.contains_key(&key) && self.definition.on_duplicate == OnDuplicate::Error {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::{cast, concat_batches};
@@ -10,6 +11,7 @@ use duckdb::{Config, Connection};
 use serde_json::Value;
 
 use super::column::{quoted, sql_type};
+use super::deadline::{Deadline, Deadlines};
 use super::select::{ROWS, Select};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::EVENT_TIME;
@@ -24,11 +26,13 @@ pub struct Limits {
     pub memory: u64,
     /// Threads of all queries together. Default: 2.
     pub threads: u16,
+    /// How long the SQL of one computation may run. Default: 30 seconds.
+    pub query_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { memory: 1 << 30, threads: 2 }
+        Self { memory: 1 << 30, threads: 2, query_timeout: Duration::from_secs(30) }
     }
 }
 
@@ -38,6 +42,7 @@ pub struct Sandbox {
     idle: Mutex<Vec<Connection>>,
     origin: Mutex<Connection>,
     functions: BTreeMap<String, String>,
+    deadlines: Deadlines,
 }
 
 impl Sandbox {
@@ -50,7 +55,8 @@ impl Sandbox {
             Error::with_source(ErrorKind::Unavailable, "cannot start DuckDB for the SQL of definitions", error)
         })?;
         let functions = functions(&origin).map_err(internal)?;
-        Ok(Self { idle: Mutex::default(), origin: Mutex::new(origin), functions })
+        let deadlines = Deadlines::new(limits.query_timeout);
+        Ok(Self { idle: Mutex::default(), origin: Mutex::new(origin), functions, deadlines })
     }
 
     /// The values of expressions over `rows`, which have a column of event times: one array each, as long as `rows`
@@ -73,8 +79,14 @@ impl Sandbox {
                 list.join(", ")
             )
         };
-        self.with_rows(ROWS, rows, |connection| {
+        self.with_rows(ROWS, rows, |connection, deadline| {
             let found = select(connection, &sql(&list)).map_err(|error| {
+                if deadline.is_overdue() {
+                    // Not asked which of them it is: each alone could take as long again.
+                    let names: Vec<_> = wanted.iter().map(|(name, ..)| *name).collect();
+                    let features = if names.len() == 1 { "feature" } else { "one of the features" };
+                    return self.too_slow(&format!("{features} {}: its SQL", names.join(", ")));
+                }
                 // Which of them it was: the first that fails alone.
                 let culprit = list.iter().zip(wanted).find_map(|(one, (name, ..))| {
                     select(connection, &sql(std::slice::from_ref(one))).err().map(|error| (*name, error))
@@ -97,8 +109,11 @@ impl Sandbox {
     /// # Errors
     /// `Compute` where it does not fit the rows or takes more than the limits.
     pub fn query(&self, table: &str, rows: &RecordBatch, query: &Select) -> Result<RecordBatch> {
-        self.with_rows(table, rows, |connection| {
-            joined(select(connection, query.text()).map_err(|error| failed("its SQL fails", &error))?)
+        self.with_rows(table, rows, |connection, deadline| {
+            joined(select(connection, query.text()).map_err(|error| match deadline.is_overdue() {
+                true => self.too_slow("its SQL"),
+                false => failed("its SQL fails", &error),
+            })?)
         })
     }
 
@@ -116,7 +131,12 @@ impl Sandbox {
         &self.functions
     }
 
-    fn with_rows<T>(&self, table: &str, rows: &RecordBatch, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
+    fn with_rows<T>(
+        &self,
+        table: &str,
+        rows: &RecordBatch,
+        work: impl FnOnce(&Connection, &Deadline<'_>) -> Result<T>,
+    ) -> Result<T> {
         let mut columns = Vec::with_capacity(rows.num_columns());
         let mut arrays = Vec::with_capacity(rows.num_columns());
         for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
@@ -137,11 +157,20 @@ impl Sandbox {
         // An error in its drop would be lost.
         appender.flush().map_err(internal)?;
         drop(appender);
-        let done = work(&connection);
+        let deadline = self.deadlines.begin(&connection).map_err(internal)?;
+        let done = work(&connection, &deadline);
+        // Before anything else runs on the connection.
+        drop(deadline);
         if connection.execute_batch(&format!("DROP TABLE {}", quoted(table))).is_ok() {
             self.keep(connection);
         }
         done
+    }
+
+    fn too_slow(&self, what: &str) -> Error {
+        let limit = humantime::format_duration(self.deadlines.limit());
+        let advice = "let it do less, give the view a shorter span, or raise query_timeout of the program's limits";
+        Error::new(ErrorKind::Compute, format!("{what} was not done within {limit}: {advice}"))
     }
 
     fn connection(&self) -> Result<Connection> {
@@ -154,6 +183,16 @@ impl Sandbox {
     #[cfg(test)]
     pub(super) fn connection_for_tests(&self) -> Connection {
         self.connection().unwrap()
+    }
+
+    #[cfg(test)]
+    pub(super) fn without_deadline(self) -> Self {
+        Self { deadlines: Deadlines::new(Duration::MAX), ..self }
+    }
+
+    #[cfg(test)]
+    pub(super) fn idle_for_tests(&self) -> usize {
+        self.idle.lock().unwrap().len()
     }
 
     fn keep(&self, connection: Connection) {

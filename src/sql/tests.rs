@@ -1,4 +1,5 @@
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use arrow::array::{Array, AsArray, Float64Array, Int64Array, StringArray, TimestampNanosecondArray};
 use arrow::datatypes::{Float64Type, TimestampNanosecondType};
@@ -172,7 +173,7 @@ fn an_expression_that_does_not_fit_is_named() {
 
 #[test]
 fn more_memory_than_the_limit_is_an_error_and_the_next_query_works() {
-    let small = Sandbox::open(Limits { memory: 32 << 20, threads: 1 }).unwrap();
+    let small = Sandbox::open(Limits { memory: 32 << 20, threads: 1, ..Limits::default() }).unwrap();
     let greedy =
         Select::expression(&small, "(SELECT count(DISTINCT a.i * b.i) FROM range(4000) a(i), range(4000) b(i))")
             .unwrap();
@@ -182,6 +183,31 @@ fn more_memory_than_the_limit_is_an_error_and_the_next_query_works() {
     assert!(error.to_string().contains("Out of Memory"), "{error}");
     let fine = Select::expression(&small, "close").unwrap();
     assert!(small.expressions(&batch, &[("x", &fine, &DataType::Float64)]).is_ok());
+}
+
+#[test]
+fn a_query_may_run_for_so_long_and_the_connection_works_afterwards() {
+    let hasty = Sandbox::open(Limits { query_timeout: Duration::from_millis(50), ..Limits::default() }).unwrap();
+    let batch = rows(&[Some(1.0)]);
+    let advice = "let it do less, give the view a shorter span, or raise query_timeout of the program's limits";
+    let [fine, endless] = ["close", "(SELECT count(*) FROM range(10000000000) a, range(10000000000) b)"]
+        .map(|sql| Select::expression(&hasty, sql).unwrap());
+    let double = &DataType::Float64;
+    for (wanted, named) in [
+        (vec![("x", &endless, double)], "feature x"),
+        (vec![("x", &fine, double), ("y", &endless, double)], "one of the features x, y"),
+    ] {
+        let error = hasty.expressions(&batch, &wanted).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Compute);
+        assert_eq!(error.to_string(), format!("{named}: its SQL was not done within 50ms: {advice}"));
+    }
+    let recursive = "WITH RECURSIVE a AS (SELECT 1 AS n UNION ALL SELECT 2 - n FROM a) SELECT max(n) AS n FROM a";
+    let recursive = Select::query(&hasty, recursive, "source").unwrap();
+    let error = hasty.query("source", &batch, &recursive).unwrap_err().to_string();
+    assert_eq!(error, format!("its SQL was not done within 50ms: {advice}"));
+    assert_eq!(hasty.idle_for_tests(), 1, "it is the same connection");
+    let patient = hasty.without_deadline();
+    assert!(patient.expressions(&batch, &[("x", &fine, double)]).is_ok());
 }
 
 #[test]

@@ -1,37 +1,30 @@
 //! The cache directory as a whole.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use twox_hash::XxHash3_64;
 
 use super::files::{self, FoundFile, Publish, make_private};
 use super::generations::{Generation, Generations, Slots};
-use super::layout::{
-    BLOCKS, GENERATIONS, LOCKS, PUSHED, PathIdentity, QUARANTINE, TMP, block_path, entity_directories, identity_of,
-    view_path,
-};
-use super::locks::{Locks, Purpose, RebuildGuard, StripeGuard};
+use super::layout::{BLOCKS, GENERATIONS, LOCKS, QUARANTINE, TMP, block_path, entity_directories};
+use super::locks::{Locks, RebuildGuard, StripeGuard};
+use super::root::check_root;
 use super::staging::{Staging, sweep};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
-#[cfg(feature = "definitions")]
-use {super::layout::version_path, crate::model::Fingerprint};
+use crate::model::{BlockId, EntityKey, ViewName};
 
 /// An opened cache directory. Only its owner may read it; any number of processes may share it.
 pub struct CacheDir {
     pub(super) root: PathBuf,
-    publish: Publish,
+    pub(super) publish: Publish,
     pub(super) process: String,
     pub(super) locks: Locks,
     // Swapped when somebody deletes the file, so that this process joins the others again.
-    generations: ArcSwap<Generations>,
+    pub(super) generations: ArcSwap<Generations>,
     staging: Mutex<Option<Staging>>,
 }
 
@@ -88,49 +81,6 @@ impl CacheDir {
         files::read(&path).map_err(|error| unavailable("read", &path, error))
     }
 
-    /// Puts a block's file in its place, unless `generation` is no longer the present one.
-    ///
-    /// Returns whether it was published. Atomic: a reader sees the old file, none, or the new one.
-    ///
-    /// # Errors
-    /// `Unavailable` where the file cannot be written; nothing is left behind then.
-    pub fn publish(&self, id: &BlockId, bytes: &[u8], generation: Generation) -> Result<bool> {
-        let target = self.root.join(block_path(id));
-        let failed = |error| unavailable("publish", &target, error);
-        self.rejoin()?;
-        let part = self.part().map_err(failed)?;
-        let published = self.write_and_rename(&part, &target, id, bytes, generation);
-        if !matches!(published, Ok(true)) {
-            let _ = files::remove(&part);
-        }
-        published.map_err(failed)
-    }
-
-    fn write_and_rename(
-        &self,
-        part: &Path,
-        target: &Path,
-        id: &BlockId,
-        bytes: &[u8],
-        generation: Generation,
-    ) -> io::Result<bool> {
-        files::write_part(part, bytes, self.publish)?;
-        let slots = self.slots(&id.view, &id.entity);
-        let made_directories = {
-            // Checked and renamed under one lock, which `invalidate` takes too: a compute that began
-            // before an invalidation must not put its values back after it.
-            let _lock = self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&id.view)))?;
-            if self.generation(slots) != generation {
-                return Ok(false);
-            }
-            files::rename(part, target)?
-        };
-        if let (Publish::Durable, Some(parent)) = (self.publish, target.parent()) {
-            files::sync_published(parent, &self.root, made_directories)?;
-        }
-        Ok(true)
-    }
-
     /// Waits until no other process computes for the block's entity, at most `timeout`; `None` after it.
     ///
     /// # Errors
@@ -164,134 +114,6 @@ impl CacheDir {
         self.generations.load().now(slots)
     }
 
-    /// Removes those blocks of one entity, or of a whole view, for which `goes` says so, in every
-    /// version of the view, and makes every copy in any process's memory old.
-    ///
-    /// When this returns, no process serves the removed blocks, no compute that began before can
-    /// publish them, and a crash of the machine does not bring them back. Returns their paths, and when it was.
-    ///
-    /// # Errors
-    /// `Unavailable` where a file cannot be removed: the invalidation is not done, repeat it.
-    pub fn invalidate(
-        &self,
-        view: &ViewName,
-        entity: Option<&EntityKey>,
-        now: impl Fn() -> Timestamp,
-        mut goes: impl FnMut(&FoundFile, &PathIdentity) -> bool,
-    ) -> Result<(Vec<(PathBuf, PathIdentity)>, Timestamp)> {
-        let failed = |error| unavailable("invalidate blocks in", &self.root, error);
-        self.rejoin()?;
-        let mut found = Vec::new();
-        let at = {
-            // Over all of it: whoever extends a tail that is still there would publish its old part
-            // again between removing and raising. After the raise, its generation is old.
-            let _lock =
-                self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(view))).map_err(failed)?;
-            for directory in self.directories_of(view, entity).map_err(failed)? {
-                let mut visit = |file: FoundFile| match identity_of(&file.path) {
-                    Some(identity) if goes(&file, &identity) => found.push((file.path, identity)),
-                    _ => {}
-                };
-                files::list(&self.root, &directory, &mut visit).map_err(failed)?;
-            }
-            // Asked first, because a table that cannot be written must not cost blocks.
-            let generations = self.generations.load();
-            if !generations.is_writable() {
-                return Err(failed(io::ErrorKind::ReadOnlyFilesystem.into()));
-            }
-            for (path, _) in &found {
-                files::remove(&self.root.join(path)).map_err(failed)?;
-            }
-            match entity {
-                Some(entity) => generations.raise_entity(self.slots(view, entity)),
-                None => generations.raise_view(Slots::of(view, "")),
-            }
-            .map_err(failed)?;
-            now()
-        };
-        // Even where publishing is not durable: an invalidated block must not come back after a power cut.
-        let directories: BTreeSet<_> = found.iter().filter_map(|(path, _)| path.parent()).collect();
-        for directory in directories {
-            match files::sync_directory(&self.root.join(directory)) {
-                // Cleaning removed it meanwhile, because it was empty.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                synced => synced.map_err(failed)?,
-            }
-        }
-        Ok((found, at))
-    }
-
-    /// Makes every copy of a view's blocks in any process's memory old, and forbids what is computed at this moment to be
-    /// published. No block is removed.
-    ///
-    /// # Errors
-    /// `Unavailable` where the table of generations cannot be written.
-    #[cfg(feature = "definitions")]
-    pub(crate) fn raise(&self, view: &ViewName) -> Result<()> {
-        let failed = |error| unavailable("raise the generation in", &self.root, error);
-        self.rejoin()?;
-        let _lock = self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(view))).map_err(failed)?;
-        self.generations.load().raise_view(Slots::of(view, "")).map_err(failed)
-    }
-
-    fn directories_of(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<Vec<PathBuf>> {
-        let view = self.root.join(view_path(view));
-        let Some(entity) = entity else { return Ok(vec![view]) };
-        let versions = match std::fs::read_dir(&view) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            versions => versions?,
-        };
-        let keys: PathBuf = entity_directories(entity).iter().collect();
-        versions.map(|version| Ok(version?.path().join(&keys))).collect()
-    }
-
-    /// Removes a block's file where `goes`, which is asked about what is there now, says so; whether it went.
-    ///
-    /// # Errors
-    /// `Unavailable` where it cannot be removed.
-    pub fn evict(&self, id: &BlockId, goes: impl FnOnce(&FoundFile) -> bool) -> Result<bool> {
-        let below = block_path(id);
-        let path = self.root.join(&below);
-        let failed = |error| unavailable("remove", &path, error);
-        // Under the lock of publishing, so that the file is not replaced between asking and removing.
-        let _lock =
-            self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&id.view))).map_err(failed)?;
-        if !self.stat(&below).is_some_and(|file| goes(&file)) {
-            return Ok(false);
-        }
-        let removed = files::remove(&path).map_err(failed)?;
-        if let Some(parent) = path.parent() {
-            files::prune_empty(parent, &self.root.join(BLOCKS));
-        }
-        Ok(removed)
-    }
-
-    /// Moves a file to `quarantine/`, out of every reader's way, if what is there now is still bad.
-    /// Returns where it is then, or `None` where somebody replaced or removed it meanwhile.
-    ///
-    /// # Errors
-    /// `Unavailable` where it can be neither moved nor removed.
-    pub fn quarantine(&self, path: &Path, is_bad: impl Fn(&Bytes) -> bool) -> Result<Option<PathBuf>> {
-        let Some(identity) = identity_of(path) else { return Ok(None) };
-        let from = self.root.join(path);
-        let failed = |error| unavailable("quarantine", &from, error);
-        let _lock =
-            self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&identity.view))).map_err(failed)?;
-        // A link is read by nobody, and is bad whatever it points to.
-        let still_bad = files::read(&from).map_or(true, |bytes| bytes.is_some_and(|bytes| is_bad(&bytes)));
-        if !still_bad {
-            return Ok(None);
-        }
-        let hash = XxHash3_64::oneshot(path.as_os_str().as_encoded_bytes());
-        let name = from.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
-        // One place per path: a block that is damaged again and again does not fill the disk.
-        let to = Path::new(QUARANTINE).join(format!("{hash:016x}-{name}"));
-        match files::rename(&from, &self.root.join(&to)) {
-            Ok(_) => Ok(Some(to)),
-            Err(_) => files::remove(&from).map(|_| Some(to)).map_err(failed),
-        }
-    }
-
     /// What a path below the cache directory holds now; `None` where there is no regular file.
     pub fn stat(&self, path: &Path) -> Option<FoundFile> {
         files::stat(&self.root, path)
@@ -304,19 +126,6 @@ impl CacheDir {
     pub fn files(&self, mut visit: impl FnMut(FoundFile)) -> Result<()> {
         let blocks = self.root.join(BLOCKS);
         files::list(&self.root, &blocks, &mut visit).map_err(|error| unavailable("list", &blocks, error))
-    }
-
-    /// The paths of the blocks of one version of a view, in no order, with what they say.
-    ///
-    /// # Errors
-    /// `Unavailable` where a directory cannot be read.
-    #[cfg(feature = "definitions")]
-    pub(crate) fn blocks_of(&self, view: &ViewName, fingerprint: Fingerprint) -> Result<Vec<(PathBuf, PathIdentity)>> {
-        let directory = self.root.join(version_path(view, fingerprint));
-        let mut found = Vec::new();
-        let mut visit = |file: FoundFile| found.extend(identity_of(&file.path).map(|identity| (file.path, identity)));
-        files::list(&self.root, &directory, &mut visit).map_err(|error| unavailable("list", &directory, error))?;
-        Ok(found)
     }
 
     /// Writes and removes a small file, to know whether blocks could be published.
@@ -364,7 +173,7 @@ impl CacheDir {
 
     /// Maps the table of generations again where somebody deleted it: until then this process sees
     /// no invalidation of the others, nor they one of this. Copies made before are old by that.
-    fn rejoin(&self) -> Result<()> {
+    pub(super) fn rejoin(&self) -> Result<()> {
         if !self.generations.load().is_current(&self.root.join(GENERATIONS)) {
             self.generations.store(map_generations(&self.root)?.into());
         }
@@ -401,57 +210,6 @@ fn compute_stripe(id: &BlockId) -> u64 {
     id.entity.stable_hash() ^ id.fingerprint.low_bits()
 }
 
-fn publish_stripe(view: &ViewName) -> u64 {
-    XxHash3_64::oneshot(view.as_str().as_bytes())
-}
-
-fn check_root(root: &Path) -> Result<()> {
-    let metadata = match std::fs::metadata(root) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return make_private(root).map_err(|error| unavailable("make the cache directory", root, error));
-        }
-        metadata => metadata.map_err(|error| unavailable("look at the cache directory", root, error))?,
-    };
-    let wrong = |kind, what: String| Err(Error::new(kind, format!("cache directory {} {what}", root.display())));
-    if !metadata.is_dir() {
-        return wrong(ErrorKind::Unavailable, "is a file: give a directory".to_owned());
-    }
-    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    if owner != user {
-        return wrong(
-            ErrorKind::Unavailable,
-            format!(
-                "belongs to user {owner}, this process runs as user {user}: run as its owner or give another directory"
-            ),
-        );
-    }
-    if !root.join(BLOCKS).is_dir() {
-        let stranger = std::fs::read_dir(root)
-            .map_err(|error| unavailable("list the cache directory", root, error))?
-            .filter_map(|entry| entry.ok().map(|entry| entry.file_name()))
-            // Another process may be making the cache at this moment.
-            .find(|name| !is_ours(&name.to_string_lossy()));
-        if let Some(name) = stranger {
-            let name = name.to_string_lossy().into_owned();
-            return wrong(
-                ErrorKind::Invalid,
-                format!("holds other things, such as {name}: give a new or empty directory"),
-            );
-        }
-    }
-    if metadata.mode() & 0o077 != 0 {
-        let private = std::fs::Permissions::from_mode(0o700);
-        std::fs::set_permissions(root, private).map_err(|error| unavailable("make private", root, error))?;
-    }
-    Ok(())
-}
-
-/// Whether a name in the cache directory is one that Larder makes.
-fn is_ours(name: &str) -> bool {
-    const OURS: [&str; 9] = [BLOCKS, TMP, LOCKS, QUARANTINE, GENERATIONS, PUSHED, "journal", "registry", "online"];
-    OURS.contains(&name) || name.starts_with("manifest.")
-}
-
 fn map_generations(root: &Path) -> Result<Generations> {
     let path = root.join(GENERATIONS);
     Generations::open(&path).map_err(|error| unavailable("map", &path, error))
@@ -477,32 +235,6 @@ mod tests {
     }
 
     #[test]
-    fn whoever_read_a_block_during_its_invalidation_cannot_publish_it_again() {
-        let root = tempfile::tempdir().unwrap();
-        // Two handles are two processes to the locks.
-        let (dir, other) = (open(root.path()), open(root.path()));
-        let (id, slots) = (id(), dir.slots(&id().view, &id().entity));
-        assert!(dir.publish(&id, b"old", dir.generation(slots)).unwrap());
-        std::thread::scope(|scope| {
-            let mut extending = None;
-            let now = || Timestamp::from_ns(0);
-            let (gone, _) = dir
-                .invalidate(&id.view, Some(&id.entity), now, |_, _| {
-                    // The file is still there: somebody reads it under the present generation.
-                    let (other, id) = (&other, &id);
-                    let generation = other.generation(slots);
-                    assert!(other.read(id).unwrap().is_some());
-                    extending = Some(scope.spawn(move || other.publish(id, b"old and more", generation).unwrap()));
-                    true
-                })
-                .unwrap();
-            assert_eq!(gone.len(), 1);
-            assert!(!extending.unwrap().join().unwrap(), "its generation is old by then");
-        });
-        assert!(dir.read(&id).unwrap().is_none());
-    }
-
-    #[test]
     fn after_the_table_of_generations_was_deleted_old_copies_are_old() {
         let root = tempfile::tempdir().unwrap();
         let dir = open(root.path());
@@ -511,18 +243,5 @@ mod tests {
         std::fs::remove_file(root.path().join("cache").join(GENERATIONS)).unwrap();
         assert!(!dir.publish(&id(), b"x", before).unwrap());
         assert_ne!(dir.generation(slots), before);
-    }
-
-    #[test]
-    fn only_what_is_still_bad_is_quarantined() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = open(root.path());
-        let slots = dir.slots(&id().view, &id().entity);
-        dir.publish(&id(), b"new", dir.generation(slots)).unwrap();
-        let path = block_path(&id());
-        assert_eq!(dir.quarantine(&path, |bytes| bytes.as_ref() == b"bad").unwrap(), None);
-        assert!(dir.read(&id()).unwrap().is_some());
-        let quarantined = dir.quarantine(&path, |bytes| bytes.as_ref() == b"new").unwrap().unwrap();
-        assert!(dir.read(&id()).unwrap().is_none() && dir.stat(&quarantined).is_some());
     }
 }

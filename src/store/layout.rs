@@ -49,6 +49,18 @@ pub(super) fn pushed_path(source: &SourceName, entity: Option<&EntityKey>, day: 
     pushed_directory(source, entity).join(format!("{}.{EXTENSION}", day.to_utc().format(DAY)))
 }
 
+/// Where the notes lie of the views that are computed from a source's pushed rows.
+#[cfg(feature = "definitions")]
+pub(super) fn push_readers_directory(source: &SourceName) -> PathBuf {
+    Path::new(PUSHED).join("readers").join(format!("source={source}"))
+}
+
+/// The note of a version of a view: `pushed/readers/source=<name>/<view>.<fingerprint>.json`.
+#[cfg(feature = "definitions")]
+pub(super) fn push_reader_path(source: &SourceName, (view, fingerprint): (&ViewName, Fingerprint)) -> PathBuf {
+    push_readers_directory(source).join(format!("{view}.{fingerprint}.json"))
+}
+
 /// The keys and the day of a file of pushed rows, or `None` where [`pushed_path`] makes no such path.
 pub(super) fn pushed_identity(path: &Path) -> Option<(Vec<(String, String)>, Timestamp)> {
     let names: Vec<&str> = path.components().map(|component| component.as_os_str().to_str()).collect::<Option<_>>()?;

@@ -1,5 +1,6 @@
 //! Block files, pushed rows, locks and generations: everything of a cache directory except the manifest.
 
+mod blocks;
 mod directory;
 mod escape;
 mod files;
@@ -7,6 +8,9 @@ mod generations;
 mod layout;
 mod locks;
 mod pushed;
+#[cfg(feature = "definitions")]
+mod readers;
+mod root;
 mod staging;
 
 pub use directory::CacheDir;

@@ -17,8 +17,8 @@ pub struct Scope<'a> {
     pub entity: Option<&'a EntityKey>,
     /// Those that overlap this range, or all.
     pub range: Option<TimeRange>,
-    /// A version whose blocks are known to be so long; of others, their files say where they end.
-    pub blocks: Option<(Fingerprint, Span)>,
+    /// Versions whose blocks are known to be so long; of others, their files say where they end.
+    pub blocks: &'a [(Fingerprint, Span)],
 }
 
 /// Forgets blocks: when it returns, no process serves them. Returns how many there were.
@@ -59,7 +59,7 @@ fn overlaps(dir: &CacheDir, path: &Path, identity: &PathIdentity, scope: &Scope<
     if identity.start >= range.start() {
         return true;
     }
-    if let Some((_, span)) = scope.blocks.filter(|(fingerprint, _)| *fingerprint == identity.fingerprint) {
+    if let Some((_, span)) = scope.blocks.iter().find(|(fingerprint, _)| *fingerprint == identity.fingerprint) {
         return span.block_of(identity.start).end() > range.start();
     }
     // It begins before the range; where it ends stands only in the file. One that cannot be read goes too.

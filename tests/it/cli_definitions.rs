@@ -280,6 +280,29 @@ fn pushed_rows_are_features_from_then_on() {
 }
 
 #[test]
+fn every_version_of_a_row_in_a_pushed_file_is_kept() {
+    let larder = with_definitions();
+    let file = larder.path("config/features/desk.toml");
+    let versioned = DEFINITIONS.replace("kind = \"push\"", "kind = \"push\"\ncreated_time = \"known\"");
+    std::fs::write(file, versioned).unwrap();
+    run(&larder, &["apply"]);
+    let push = |name: &str, versions: &[(u8, u8)]| {
+        let row = |(minute, position): &(u8, u8)| {
+            format!("USD/COP,2024-03-06T01:30:00Z,2024-03-06T01:{minute}:00Z,{position}\n")
+        };
+        let rows: String = versions.iter().map(row).collect();
+        std::fs::write(larder.path(name), format!("symbol,event_timestamp,known,position\n{rows}")).unwrap();
+        let (pushed, status) = run(&larder, &["push", "state", name]);
+        assert_eq!(status, 0, "{pushed}");
+        (pushed["rows"].as_u64().unwrap(), pushed["changed"].as_u64().unwrap())
+    };
+    assert_eq!(push("all.csv", &[(42, 2), (41, 1), (43, 3)]), (3, 1));
+    assert_eq!(push("older.csv", &[(41, 1), (42, 2)]), (2, 0), "known already");
+    let (got, _) = run(&larder, &GET.map(|word| if word == "momentum" { "held" } else { word }));
+    assert_eq!(got["rows"][0]["position"], 3.0, "{got}");
+}
+
+#[test]
 fn what_is_warmed_is_named_by_patterns_files_or_what_was_missed() {
     let larder = with_definitions();
     run(&larder, &["apply"]);

@@ -355,3 +355,67 @@ fn another_source_of_the_same_columns_is_another_view() {
     let fingerprint = |desk: &Desk| desk.features.view(&ViewName::new("last").unwrap()).unwrap().fingerprint();
     assert_ne!(fingerprint(&desk), fingerprint(&before));
 }
+
+#[test]
+fn of_rows_of_one_version_in_one_push_one_is_kept() {
+    for (on_duplicate, counts) in [("last", 2.0), ("first", 1.0)] {
+        let kind = format!("kind = \"push\"\non_duplicate = \"{on_duplicate}\"");
+        let desk = desk(&QUOTES.replace("kind = \"push\"", &kind));
+        let twice = [(600, 1.0), (600, 2.0)];
+        assert_eq!(desk.push(&twice).changed, 1);
+        assert_eq!(desk.get("last", minutes(600, 601)).1, [counts]);
+        assert_eq!(desk.push(&twice).changed, 0, "{on_duplicate}: again");
+    }
+}
+
+/// A view that those who have only [`QUOTES`] do not know, with more history than theirs.
+const SLOW: &str = r#"
+[view.slow]
+entity = "symbol"
+source = "quotes"
+span = "hour"
+lookback = "3h"
+ttl = "5m"
+[view.slow.features]
+mean = { kind = "sma", column = "bid", period = 2 }
+
+[view.slower]
+entity = "symbol"
+source = "view:slow"
+span = "hour"
+lookback = "1h"
+ttl = "5m"
+[view.slower.features]
+mean = { kind = "lag", column = "mean", bars = 1 }
+"#;
+
+#[test]
+fn a_push_forgets_what_others_computed_by_definitions_that_it_does_not_know() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(DAY + 720 * MINUTE));
+    let (old, new) = (open(dir.path(), QUOTES, &clock), open(dir.path(), &format!("{QUOTES}{SLOW}"), &clock));
+    old.push(&quotes(), &symbol("A"), &rows(&[(600, 1.0), (661, 3.0), (662, 5.0)])).unwrap();
+    let hour = minutes(660, 720);
+    let slow = || [get(&new, "slow", hour), get(&new, "slower", hour)];
+    assert_eq!(slow().map(|(_, means)| means), [[2.0, 4.0], [0.0, 2.0]]);
+    assert_eq!(slow().map(|(outcome, _)| outcome), [Outcome::Hit; 2]);
+    old.push(&quotes(), &symbol("A"), &rows(&[(600, 7.0)])).unwrap();
+    assert_eq!(slow().map(|(_, means)| means), [[5.0, 4.0], [0.0, 5.0]]);
+    assert_eq!(slow().map(|(outcome, _)| outcome), [Outcome::Hit; 2]);
+    old.push(&quotes(), &symbol("A"), &rows(&[(-1000, 7.0)])).unwrap();
+    assert_eq!(slow().map(|(outcome, _)| outcome), [Outcome::Hit; 2], "too long ago to matter");
+}
+
+#[test]
+fn of_a_view_whose_note_cannot_be_read_a_push_forgets_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(DAY + 720 * MINUTE));
+    let (old, new) = (open(dir.path(), QUOTES, &clock), open(dir.path(), &format!("{QUOTES}{SLOW}"), &clock));
+    let slow = || get(&new, "slow", minutes(660, 720)).0;
+    assert_eq!((slow(), slow()), (Outcome::Miss, Outcome::Hit));
+    let notes = new.store().cache_dir().push_readers(&quotes()).unwrap();
+    let [(path, _)] = notes.as_slice() else { panic!("{notes:?}") };
+    std::fs::write(new.store().cache_dir().root().join(path), "{}").unwrap();
+    old.push(&quotes(), &symbol("A"), &rows(&[(-1000, 7.0)])).unwrap();
+    assert_eq!(slow(), Outcome::Miss);
+}

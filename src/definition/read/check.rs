@@ -16,7 +16,7 @@ pub(super) fn check(collection: &Collection) -> Vec<Finding> {
         .mentions
         .iter()
         .filter_map(|Mention { place, by, mentioned }| {
-            unknown(collection, mentioned).map(|what| finding(place, format!("{by}: {what}")))
+            wrong(collection, mentioned).map(|what| finding(place, format!("{by}: {what}")))
         })
         .collect();
     for view in collection.definitions.views.values() {
@@ -36,16 +36,31 @@ fn finding(place: &Place, message: String) -> Finding {
     Finding { place: place.clone(), message }
 }
 
-/// What is wrong with a mention, where it mentions what is not there.
-fn unknown(collection: &Collection, mentioned: &Mentioned) -> Option<String> {
+/// What is wrong with a mention: mostly that it mentions what is not there.
+fn wrong(collection: &Collection, mentioned: &Mentioned) -> Option<String> {
     match mentioned {
         Mentioned::Entity(entity) => absent(collection, Section::Entity, entity.as_str()),
         Mentioned::Rows(ViewSource::Source(source)) => absent(collection, Section::Source, source.as_str()),
         Mentioned::Rows(ViewSource::View(view)) => absent(collection, Section::View, view.as_str()),
-        Mentioned::Feature(ServiceFeature::View(reference)) => {
+        Mentioned::Feature(feature) => unknown(collection, feature),
+        Mentioned::Namesake(feature, other, number) => {
+            // One that is not there is a mistake already.
+            let are_known = [feature, other].iter().all(|feature| unknown(collection, feature).is_none());
+            let name = feature.name();
+            are_known.then(|| {
+                format!("{feature} and {other}, number {number}, would both be called \"{name}\": rename one of them")
+            })
+        }
+    }
+}
+
+/// What is wrong with a feature that is not there.
+fn unknown(collection: &Collection, feature: &ServiceFeature) -> Option<String> {
+    match feature {
+        ServiceFeature::View(reference) => {
             absent(collection, Section::View, reference.view.as_str()).or_else(|| absent_feature(collection, reference))
         }
-        Mentioned::Feature(ServiceFeature::OnDemand(name)) => {
+        ServiceFeature::OnDemand(name) => {
             let message = absent(collection, Section::OnDemand, name.as_str())?;
             Some(
                 in_a_view(collection, name).map_or(message, |full| format!("\"{name}\" names no view: use \"{full}\"")),

@@ -81,6 +81,8 @@ pub(super) enum Mentioned {
     Entity(EntityName),
     Rows(ViewSource),
     Feature(ServiceFeature),
+    /// A feature of a service, and the earlier one of its name with its number.
+    Namesake(ServiceFeature, ServiceFeature, usize),
 }
 
 impl Collection {

@@ -52,8 +52,13 @@ pub(super) fn service(name: ServiceName, table: Table<'_>, collection: &mut Coll
     let mut features: Vec<ServiceFeature> = Vec::with_capacity(listed.len());
     for (feature, at) in listed {
         collection.mention(&table, at, Mentioned::Feature(feature.clone()));
-        if let Some(first) = features.iter().position(|it| *it == feature) {
-            table.mistake_at(at, &format!("{feature} is listed twice: it is number {} already", first + 1));
+        if let Some((first, other)) = features.iter().enumerate().find(|(_, it)| it.name() == feature.name()) {
+            let number = first + 1;
+            if *other == feature {
+                table.mistake_at(at, &format!("{feature} is listed twice: it is number {number} already"));
+            } else {
+                collection.mention(&table, at, Mentioned::Namesake(feature.clone(), other.clone(), number));
+            }
         }
         features.push(feature);
     }

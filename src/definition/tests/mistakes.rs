@@ -425,5 +425,13 @@ a.toml:3:12: service "s": contract: 1 is not allowed: use text"#,
             r#"[service.s]\nfeatures = ["technical.rsi_9", "technical.log_ret_5m", "technical.rsi_9"]"#,
             r#"a.toml:2:56: service "s": technical.rsi_9 is listed twice: it is number 1 already"#,
         ),
+        (
+            r#"VIEW[view.v.features]\nrsi_9 = { column = "x" }\n[service.s]\nfeatures = ["technical.log_ret_5m", "technical.rsi_9", "v.rsi_9"]"#,
+            r#"a.toml:7:56: service "s": v.rsi_9 and technical.rsi_9, number 2, would both be called "rsi_9": rename one of them"#,
+        ),
+        (
+            r#"[on_demand.rsi_9]\ninputs = ["technical.log_ret_5m"]\nsql = "1"\n[service.s]\nfeatures = ["technical.rsi_9", "rsi_9"]"#,
+            r#"a.toml:5:32: service "s": rsi_9 and technical.rsi_9, number 1, would both be called "rsi_9": rename one of them"#,
+        ),
     ]);
 }

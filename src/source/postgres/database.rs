@@ -1,5 +1,6 @@
 //! Connections, and one state of the database per reading.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -42,6 +43,7 @@ pub struct Database {
     config: Config,
     tls: MakeRustlsConnect,
     idle: Arc<Mutex<Idle>>,
+    is_unreachable: AtomicBool,
 }
 
 /// How long things may take.
@@ -111,7 +113,13 @@ impl Database {
             tls: tls(config.get_ssl_mode()).map_err(|error| invalid(error.to_string()))?,
             config,
             idle: Arc::default(),
+            is_unreachable: AtomicBool::new(false),
         })
+    }
+
+    /// Whether the last attempt to connect failed.
+    pub fn is_unreachable(&self) -> bool {
+        self.is_unreachable.load(Ordering::Relaxed)
     }
 
     /// Which columns there are now.
@@ -155,9 +163,13 @@ impl Database {
             self.idle().connections.clear();
             kept.task.abort();
         }
-        let connecting = timeout(self.limits.connect, self.config.connect(self.tls.clone()));
-        let (client, connection) =
-            connecting.await.map_err(|_| self.silent(self.limits.connect))?.map_err(|error| self.failure(&error))?;
+        let connected = match timeout(self.limits.connect, self.config.connect(self.tls.clone())).await {
+            Ok(connected) => connected.map_err(|error| self.failure(&error)),
+            Err(_) => Err(self.silent(self.limits.connect)),
+        };
+        // Relaxed: it stands for itself.
+        self.is_unreachable.store(connected.is_err(), Ordering::Relaxed);
+        let (client, connection) = connected?;
         let task = tokio::spawn(async { drop(connection.await) });
         Ok(Connection { client, task, used: Instant::now() })
     }

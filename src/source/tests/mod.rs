@@ -1,5 +1,7 @@
 //! The reader against files.
 
+#[cfg(not(feature = "postgres"))]
+mod built_without;
 mod changing;
 mod oracle;
 mod places;

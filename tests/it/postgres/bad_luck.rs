@@ -1,8 +1,11 @@
 //! Servers that are away, slow, restarted or refuse.
 
+use std::net::TcpListener;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use larder::clock::ManualClock;
 use larder::{ErrorKind, Outcome};
 
 use super::*;
@@ -87,7 +90,7 @@ fn what_is_refused_says_what_to_do() {
 /// A server that accepts and says nothing, as one behind a dead network.
 #[test]
 fn a_server_that_says_nothing_is_not_waited_for() {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = silent.local_addr().unwrap().port();
     let text = format!(
         "[source.rows]\nkind = \"postgres\"\nurl = \"postgres://reader:${{PGPASSWORD}}@127.0.0.1:{port}/market\"\nevent_time = \
@@ -226,4 +229,37 @@ fn a_certificate_is_checked() {
     let message = refused["error"]["message"].as_str().unwrap();
     assert!(message.contains("do not agree on TLS") && message.contains("SSL_CERT_FILE"), "{message}");
     assert_eq!(run(get, Some(server.path("cert.pem")))["num_rows"], 86_400);
+}
+
+/// The clock stands still, so that nothing that is remembered grows old by itself.
+#[test]
+fn the_newest_row_is_asked_for_once_and_a_server_that_fell_silent_is_tried_once() {
+    let Some(mut server) = Server::start() else { return };
+    server.sql(BARS);
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(range("2024-06-01", "2024-06-02").start().as_ns()));
+    let store = FeatureStore::builder(dir.path()).clock(clock.clone()).open().unwrap();
+    let text = momentum(&server).replace("[view.v]", "connect_timeout = \"200ms\"\n[view.v]");
+    let features = Features::builder(store, definitions(&text)).open().unwrap();
+    let get = |day: u32| {
+        let range = range(&format!("2024-03-{day:02}"), &format!("2024-03-{:02}", day + 1));
+        features.get_or_compute(&ViewName::new("kept").unwrap(), &key("A"), range)
+    };
+    let newest = || server.log().matches("max(\"at\")").count();
+    for day in 1..=5 {
+        get(day).unwrap();
+    }
+    assert_eq!(newest(), 1);
+    clock.advance(Duration::from_millis(1_001));
+    get(6).unwrap();
+    assert_eq!(newest(), 2);
+    server.stop();
+    clock.advance(Duration::from_millis(1_001));
+    let silent = TcpListener::bind(("127.0.0.1", server.port)).unwrap();
+    for day in 7..=9 {
+        let error = get(day).unwrap_err();
+        assert!(error.to_string().contains("did not answer within 200ms"), "{error}");
+    }
+    silent.set_nonblocking(true).unwrap();
+    assert_eq!(std::iter::from_fn(|| silent.accept().ok()).count(), 1);
 }

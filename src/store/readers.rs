@@ -1,0 +1,55 @@
+//! Notes beside pushed rows of who computes what from them.
+
+use std::path::PathBuf;
+
+use super::directory::{CacheDir, unavailable};
+use super::files::{self, Publish};
+use super::layout::{push_reader_path, push_readers_directory};
+use crate::error::Result;
+use crate::model::{Fingerprint, SourceName, ViewName};
+
+impl CacheDir {
+    /// Notes that a version of a view is computed from rows that are pushed to a source. What is noted already stays as it
+    /// is. When this returns, the note is on the disk.
+    ///
+    /// # Errors
+    /// `Unavailable` where it cannot be written.
+    pub fn note_push_reader(
+        &self,
+        source: &SourceName,
+        view: (&ViewName, Fingerprint),
+        what: impl FnOnce() -> Result<Vec<u8>>,
+    ) -> Result<()> {
+        let target = self.root.join(push_reader_path(source, view));
+        if target.exists() {
+            return Ok(());
+        }
+        let (what, failed) = (what()?, |error| unavailable("write", &target, error));
+        let part = self.part().map_err(failed)?;
+        let written = files::write_part(&part, &what, Publish::Durable)
+            .and_then(|()| files::rename(&part, &target))
+            .and_then(|made| target.parent().map_or(Ok(()), |parent| files::sync_published(parent, &self.root, made)));
+        if written.is_err() {
+            let _ = files::remove(&part);
+        }
+        written.map_err(failed)
+    }
+
+    /// The notes of a source, each with its path below the cache directory.
+    ///
+    /// # Errors
+    /// `Unavailable` where they cannot be read.
+    pub fn push_readers(&self, source: &SourceName) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+        let directory = self.root.join(push_readers_directory(source));
+        let failed = |error| unavailable("read", &directory, error);
+        let mut paths = Vec::new();
+        files::list(&self.root, &directory, &mut |file| paths.push(file.path)).map_err(failed)?;
+        let mut found = Vec::new();
+        for path in paths {
+            if let Some(what) = files::read(&self.root.join(&path)).map_err(failed)? {
+                found.push((path, what.to_vec()));
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,58 @@
+//! Whether a directory may be a cache.
+
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use super::directory::unavailable;
+use super::files::make_private;
+use super::layout::{BLOCKS, GENERATIONS, LOCKS, PUSHED, QUARANTINE, TMP};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Makes the directory where there is none, and only its owner may use it.
+pub(super) fn check_root(root: &Path) -> Result<()> {
+    let metadata = match std::fs::metadata(root) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return make_private(root).map_err(|error| unavailable("make the cache directory", root, error));
+        }
+        metadata => metadata.map_err(|error| unavailable("look at the cache directory", root, error))?,
+    };
+    let wrong = |kind, what: String| Err(Error::new(kind, format!("cache directory {} {what}", root.display())));
+    if !metadata.is_dir() {
+        return wrong(ErrorKind::Unavailable, "is a file: give a directory".to_owned());
+    }
+    let (owner, user) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner != user {
+        return wrong(
+            ErrorKind::Unavailable,
+            format!(
+                "belongs to user {owner}, this process runs as user {user}: run as its owner or give another directory"
+            ),
+        );
+    }
+    if !root.join(BLOCKS).is_dir() {
+        let stranger = std::fs::read_dir(root)
+            .map_err(|error| unavailable("list the cache directory", root, error))?
+            .filter_map(|entry| entry.ok().map(|entry| entry.file_name()))
+            // Another process may be making the cache at this moment.
+            .find(|name| !is_ours(&name.to_string_lossy()));
+        if let Some(name) = stranger {
+            let name = name.to_string_lossy().into_owned();
+            return wrong(
+                ErrorKind::Invalid,
+                format!("holds other things, such as {name}: give a new or empty directory"),
+            );
+        }
+    }
+    if metadata.mode() & 0o077 != 0 {
+        let private = std::fs::Permissions::from_mode(0o700);
+        std::fs::set_permissions(root, private).map_err(|error| unavailable("make private", root, error))?;
+    }
+    Ok(())
+}
+
+/// Whether a name in the cache directory is one that Larder makes.
+fn is_ours(name: &str) -> bool {
+    const OURS: [&str; 9] = [BLOCKS, TMP, LOCKS, QUARANTINE, GENERATIONS, PUSHED, "journal", "registry", "online"];
+    OURS.contains(&name) || name.starts_with("manifest.")
+}
