@@ -36,6 +36,7 @@ mod policy;
 mod postgres;
 mod pushed;
 mod reader;
+mod remembered;
 mod rows;
 mod scan;
 mod settle;
