@@ -1,6 +1,7 @@
 //! How one view is computed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -109,8 +110,7 @@ impl Recipe {
             None => rows,
         };
         let kept = rows.find(range);
-        let features = self.evaluate(rows)?;
-        let features = features.into_iter().map(|values| values.slice(kept.start, kept.len())).collect();
+        let features = self.evaluate(rows, &kept)?;
         Ok((rows.times().get(kept).unwrap_or_default().to_vec(), features))
     }
 
@@ -120,8 +120,8 @@ impl Recipe {
         Frame::of_batch(&found).map_err(named)
     }
 
-    /// The values of every feature at every row, in their declared types.
-    fn evaluate(&self, rows: &Frame) -> Result<Vec<ArrayRef>> {
+    /// The values of every feature at the rows that are kept, in their declared types.
+    fn evaluate(&self, rows: &Frame, kept: &Range<usize>) -> Result<Vec<ArrayRef>> {
         let numbers = Columns::of_batch(rows.times().clone(), rows.columns())?;
         let mut selected = self.selected(rows)?.into_iter();
         let mut values = Vec::with_capacity(self.steps.len());
@@ -132,11 +132,18 @@ impl Recipe {
                     .column_by_name(column)
                     .cloned()
                     .ok_or_else(|| Error::new(ErrorKind::Compute, format!("the rows have no column {column}"))),
-                How::Indicator(kind) => indicator::compute(kind, &numbers).map(|values| Arc::new(values) as ArrayRef),
+                How::Indicator(kind) => {
+                    // Those that soon forget need not be computed over all the history that others need.
+                    indicator::compute_from(kind, &numbers, kept.start).map(|values| Arc::new(values) as ArrayRef)
+                }
                 How::Sql(_) => selected.next().ok_or_else(|| Error::internal("a column of SQL is missing")),
                 How::Function(function, parameters) => call(&**function, rows, parameters),
             };
-            let found = found.and_then(|values| step.checked(values, rows.times().len()));
+            let whole = rows.times().len();
+            let found = found.and_then(|values| match &step.how {
+                How::Indicator(_) => Ok(step.checked(values, whole.saturating_sub(kept.start))?.slice(0, kept.len())),
+                _ => Ok(step.checked(values, whole)?.slice(kept.start, kept.len())),
+            });
             values.push(found.map_err(|error| self.blame(step, &error))?);
         }
         Ok(values)
