@@ -54,8 +54,10 @@ impl Recipe {
         sandbox: &Arc<Sandbox>,
     ) -> Result<Self> {
         let select = definition.sql.as_deref().map(|sql| Select::query(sandbox, sql, SOURCE)).transpose();
-        let select = select
-            .map_err(|error| Error::invalid(format!("{}: view {}: sql: {error}", definition.place, definition.name)))?;
+        let select = select.map_err(|error| {
+            let what = format!("{}: view {}: sql: {error}", definition.place, definition.name);
+            Error::new(error.kind(), what)
+        })?;
         let step = |feature: &FeatureDefinition| Step::new(feature, &view, functions, sandbox);
         let steps = definition.features.iter().map(step).collect::<Result<_>>()?;
         Ok(Self { view, select, steps, sandbox: Arc::clone(sandbox) })
@@ -181,7 +183,8 @@ impl Step {
             Expression::Column(column) => How::Column(column.clone()),
             Expression::Indicator(indicator) => How::Indicator(indicator.clone()),
             Expression::Sql(sql) => {
-                How::Sql(Select::expression(sandbox, sql).map_err(|error| wrong(format!("sql: {error}")))?)
+                let wrong = |error: Error| Error::new(error.kind(), wrong(format!("sql: {error}")).to_string());
+                How::Sql(Select::expression(sandbox, sql).map_err(wrong)?)
             }
             Expression::Function { name, parameters } => {
                 let function = functions.get(name).ok_or_else(|| {

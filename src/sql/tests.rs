@@ -10,7 +10,7 @@ use crate::error::ErrorKind;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 
-static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::open(Limits::default()).unwrap());
+static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(Limits::default()));
 
 fn rows(closes: &[Option<f64>]) -> RecordBatch {
     let times = (0..closes.len()).map(|row| 1_700_000_000_000_000_001 + i64::try_from(row).unwrap() * 60_000_000_000);
@@ -34,6 +34,14 @@ fn refusal(sql: &str) -> String {
     let error = Select::expression(&SANDBOX, sql).expect_err(sql);
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     error.to_string()
+}
+
+#[test]
+fn duckdb_starts_with_the_first_sql() {
+    let sandbox = Sandbox::new(Limits::default());
+    assert!(!sandbox.has_started());
+    Select::expression(&sandbox, "close").unwrap();
+    assert!(sandbox.has_started());
 }
 
 #[test]
@@ -172,7 +180,7 @@ fn an_expression_that_does_not_fit_is_named() {
 
 #[test]
 fn more_memory_than_the_limit_is_an_error_and_the_next_query_works() {
-    let small = Sandbox::open(Limits { memory: 32 << 20, threads: 1 }).unwrap();
+    let small = Sandbox::new(Limits { memory: 32 << 20, threads: 1 });
     let greedy =
         Select::expression(&small, "(SELECT count(DISTINCT a.i * b.i) FROM range(4000) a(i), range(4000) b(i))")
             .unwrap();
