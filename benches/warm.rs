@@ -1,4 +1,5 @@
-//! A year of 5-minute bars of 14 symbols, warmed in one thread; beside it the same view in pandas.
+//! A year of 5-minute bars of 14 symbols, warmed in one thread and in as many as there are cores; beside it the same view
+//! in pandas, which has one.
 //!
 //! `PYTHON=python3 cargo bench --bench warm --all-features`; without a Python that has pandas and pyarrow it says so and
 //! measures Larder alone. Both read the same Parquet files, and both write Parquet with zstd.
@@ -11,11 +12,15 @@
     reason = "a benchmark that cannot set up should stop"
 )]
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::num::NonZeroUsize;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
 use arrow::array::{ArrayRef, Float64Array, RecordBatch, TimestampMicrosecondArray};
 use larder::compute::Features;
@@ -32,7 +37,7 @@ const HISTORY: i64 = 20_058;
 const YEAR: i64 = 20_089;
 const DAYS: i64 = 365;
 const FEATURES: usize = 6;
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
 
 const DEFINITIONS: &str = r#"
 [entity.symbol]
@@ -62,71 +67,160 @@ fn main() {
     let dir = tempfile::tempdir().expect("a directory");
     (0..SYMBOLS).for_each(|symbol| make(dir.path(), symbol));
     std::fs::write(dir.path().join("view.toml"), DEFINITIONS).expect("writes");
-    let definitions = Definitions::read(dir.path(), Environment::default()).expect("definitions");
-    let source = definitions.sources().values().next().expect("the source");
-    let at = |day: i64| Timestamp::from_ns(day * DAY_US * 1_000);
-    let year = TimeRange::new(at(YEAR), at(YEAR + DAYS)).expect("a range");
-    let history = TimeRange::new(at(HISTORY), at(YEAR + DAYS)).expect("a range");
-
-    // What reading costs, as the warming below reads: with each part's history.
-    let reader = Reader::open(source, definitions.environment()).expect("opens");
-    let columns = ["high", "low", "close"];
-    let best = |run: &mut dyn FnMut() -> usize| {
-        let timed = |_| {
-            let began = Instant::now();
-            let rows = run();
-            (began.elapsed(), rows)
-        };
-        (0..ROUNDS).map(timed).min().expect("rounds")
-    };
-    let (reading, _) = best(&mut || {
-        (0..SYMBOLS).map(|symbol| reader.read(&entity(symbol), history, &columns).expect("reads").len()).sum()
-    });
-    let view = ViewName::new("technical_features").expect("a name");
-    let store = FeatureStore::builder(dir.path().join("cache")).open().expect("opens");
-    let features = Features::builder(store, definitions.clone()).open().expect("opens");
-    let (computing, _) = best(&mut || {
-        let compute = |symbol| features.compute(&view, &entity(symbol), year).expect("computes").num_rows();
-        (0..SYMBOLS).map(compute).sum()
-    });
-    let computing = computing.saturating_sub(reading);
-    let mut round = 0;
-    let (warming, rows) = best(&mut || {
-        round += 1;
-        let store = FeatureStore::builder(dir.path().join(format!("cache-{round}"))).open().expect("opens");
-        let features = Features::builder(store, definitions.clone()).open().expect("opens");
-        (0..SYMBOLS)
-            .map(|symbol| features.warm(&view, &entity(symbol), year).expect("computes").num_rows() as usize)
-            .sum()
-    });
-    let beyond = warming.saturating_sub(reading);
-    println!("{rows} rows of {FEATURES} features, one thread, best of {ROUNDS}");
-    println!("reading alone    {reading:.2?}");
-    println!("computing alone  {computing:.2?}: {}", rate(rows, computing));
-    println!("warming          {warming:.2?}: {}", rate(rows, warming));
-    println!("beyond reading   {beyond:.2?}: {}", rate(rows, beyond));
-    pandas(dir.path(), warming, computing);
-}
-
-fn rate(rows: usize, took: Duration) -> String {
-    let millions = rows as f64 / took.as_secs_f64() / 1e6;
-    format!("{millions:.2} M rows/s, {:.1} M values/s", millions * FEATURES as f64)
-}
-
-fn pandas(dir: &Path, warming: Duration, computing: Duration) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/warm_pandas.py");
-    let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let run = Command::new(&python).arg(script).arg(dir).args([ROUNDS.to_string(), YEAR.to_string()]).output();
-    match run {
-        Ok(output) if output.status.success() => {
-            let said = String::from_utf8_lossy(&output.stdout);
-            let seconds: Vec<f64> = said.split_whitespace().map(|word| word.parse().expect("seconds")).collect();
-            let (all, alone) = (seconds[0], seconds[1]);
-            println!("pandas           {all:.2} s: {:.1} times as long", all / warming.as_secs_f64());
-            println!("  its computing  {alone:.2} s: {:.1} times as long", alone / computing.as_secs_f64());
+    let bench = Bench::new(dir.path());
+    let mut pandas = Pandas::start(dir.path());
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    // In turns, because a machine that others use is not as fast from one minute to the next.
+    let mut best = Best::default();
+    for round in 0..ROUNDS {
+        best.note("reading alone", || bench.read());
+        best.note("computing, past the cache", || bench.compute());
+        best.note("warming, one thread", || bench.warm(&format!("{round}-one"), 1));
+        best.note("warming, all cores", || bench.warm(&format!("{round}-all"), cores));
+        match &mut pandas {
+            Ok(pandas) => pandas.round(&mut best),
+            Err(why) if round == 0 => println!("pandas is not measured: {why}"),
+            Err(_) => {}
         }
-        Ok(output) => println!("pandas           not measured: {}", String::from_utf8_lossy(&output.stderr).trim()),
-        Err(error) => println!("pandas           not measured: {python}: {error}"),
+    }
+    let rows = ((DAYS * DAY_US / BAR_US) as usize * SYMBOLS) as f64;
+    println!("{rows} rows of {FEATURES} features, {cores} cores, best of {ROUNDS} rounds: seconds, and of a processor");
+    for (name, (wall, busy)) in &best.0 {
+        println!("{name:<32} {wall:.3}  {busy:.3}");
+    }
+    let (wall, busy) = best.of("warming, one thread");
+    let (reading, reading_busy) = best.of("reading alone");
+    let (beyond, beyond_busy) = (rows / (wall - reading) / 1e6, rows / (busy - reading_busy) / 1e6);
+    println!(
+        "beyond reading                   {beyond:.2} M rows/s; {beyond_busy:.2} M rows per second of a processor"
+    );
+    for pandas in best.0.keys().filter(|name| name.starts_with("pandas") && !name.ends_with("computing")) {
+        let (its, its_busy) = best.of(pandas);
+        let (all, _) = best.of("warming, all cores");
+        println!(
+            "{pandas:<32} {:.2} x as long as one thread ({:.2} x of a processor), {:.2} x as long as all cores",
+            its / wall,
+            its_busy / busy,
+            its / all
+        );
+    }
+}
+
+/// The shortest time of each thing that is measured, and the least time of a processor.
+#[derive(Default)]
+struct Best(BTreeMap<String, (f64, f64)>);
+
+impl Best {
+    fn note(&mut self, name: &str, run: impl FnOnce()) {
+        let (began, busy) = (Instant::now(), busy());
+        run();
+        self.add(name, began.elapsed().as_secs_f64(), self::busy() - busy);
+    }
+
+    fn add(&mut self, name: &str, wall: f64, busy: f64) {
+        let (least, least_busy) = self.0.entry(name.to_owned()).or_insert((wall, busy));
+        (*least, *least_busy) = (least.min(wall), least_busy.min(busy));
+    }
+
+    fn of(&self, name: &str) -> (f64, f64) {
+        self.0[name]
+    }
+}
+
+/// Seconds of processors that this process has used, to a hundredth.
+fn busy() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name of the program, in brackets, may hold blanks.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
+}
+
+struct Bench<'a> {
+    dir: &'a Path,
+    definitions: Definitions,
+    reader: Reader,
+    features: Features,
+    view: ViewName,
+}
+
+impl<'a> Bench<'a> {
+    fn new(dir: &'a Path) -> Self {
+        let definitions = Definitions::read(dir, Environment::default()).expect("definitions");
+        let source = definitions.sources().values().next().expect("the source");
+        let reader = Reader::open(source, definitions.environment()).expect("opens");
+        let features = open(&dir.join("cache"), &definitions);
+        Self { dir, reader, features, view: ViewName::new("technical_features").expect("a name"), definitions }
+    }
+
+    /// What warming reads: the year with its history.
+    fn read(&self) {
+        for symbol in 0..SYMBOLS {
+            self.reader.read(&entity(symbol), days(HISTORY), &["high", "low", "close"]).expect("reads");
+        }
+    }
+
+    fn compute(&self) {
+        for symbol in 0..SYMBOLS {
+            self.features.compute(&self.view, &entity(symbol), days(YEAR)).expect("computes");
+        }
+    }
+
+    /// As `larder warm --jobs`: each thread takes the next symbol.
+    fn warm(&self, cache: &str, threads: usize) {
+        let features = open(&self.dir.join(cache), &self.definitions);
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    while let symbol @ 0..SYMBOLS = next.fetch_add(1, Ordering::Relaxed) {
+                        features.warm(&self.view, &entity(symbol), days(YEAR)).expect("computes");
+                    }
+                });
+            }
+        });
+    }
+}
+
+fn open(cache: &Path, definitions: &Definitions) -> Features {
+    let store = FeatureStore::builder(cache).open().expect("opens");
+    Features::builder(store, definitions.clone()).open().expect("opens")
+}
+
+/// From a day to the end of the year.
+fn days(first: i64) -> TimeRange {
+    let at = |day: i64| Timestamp::from_ns(day * DAY_US * 1_000);
+    TimeRange::new(at(first), at(YEAR + DAYS)).expect("a range")
+}
+
+/// A Python that runs a round of each of its variants for every line it is given, and says what they took.
+struct Pandas(Child, BufReader<ChildStdout>);
+
+impl Pandas {
+    fn start(dir: &Path) -> Result<Self, String> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/warm_pandas.py");
+        let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let mut command = Command::new(&python);
+        command.arg(script).arg(dir).args([YEAR.to_string(), DAYS.to_string()]);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let mut child = child.map_err(|error| format!("{python}: {error}"))?;
+        let mut said = BufReader::new(child.stdout.take().expect("a pipe"));
+        let mut ready = String::new();
+        match said.read_line(&mut ready) {
+            Ok(length) if length > 0 => Ok(Self(child, said)),
+            _ => Err(format!("{python} has no pandas and pyarrow")),
+        }
+    }
+
+    /// Lines of a name, seconds and seconds of a processor, up to an empty one.
+    fn round(&mut self, best: &mut Best) {
+        writeln!(self.0.stdin.as_mut().expect("a pipe")).expect("asks");
+        loop {
+            let mut line = String::new();
+            self.1.read_line(&mut line).expect("answers");
+            let Some((name, seconds)) = line.trim().split_once(':') else { return };
+            let seconds: Vec<f64> = seconds.split_whitespace().map(|word| word.parse().expect("seconds")).collect();
+            best.add(name, seconds[0], seconds[1]);
+        }
     }
 }
 

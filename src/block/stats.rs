@@ -1,5 +1,7 @@
 //! Statistics of a block's columns: drift and quality without reading data.
 
+use std::cmp::Ordering;
+
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{
     DataType, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
@@ -50,10 +52,10 @@ pub fn column_stats(batch: &RecordBatch) -> Vec<ColumnStats> {
 
 fn of(name: &str, column: &ArrayRef) -> ColumnStats {
     let mut values = numbers(column).unwrap_or_default();
-    let numbers = values.len();
-    values.retain(|value| !value.is_nan());
-    let nans = numbers - values.len();
-    values.retain(|value| value.is_finite());
+    let nans = values.iter().filter(|value| value.is_nan()).count();
+    if !values.iter().all(|value| value.is_finite()) {
+        values.retain(|value| value.is_finite());
+    }
     let mean = mean(&values);
     let [p25, p50, p75] = quartiles(&mut values);
     ColumnStats {
@@ -61,8 +63,8 @@ fn of(name: &str, column: &ArrayRef) -> ColumnStats {
         count: column.len() as u64,
         nulls: column.logical_null_count() as u64,
         nans: nans as u64,
-        min: values.iter().copied().reduce(f64::min),
-        max: values.iter().copied().reduce(f64::max),
+        min: first(&values, |a, b| a < b),
+        max: first(&values, |a, b| a > b),
         mean,
         std: mean.and_then(|mean| deviation(&values, mean)),
         p25,
@@ -104,13 +106,36 @@ fn numbers(column: &ArrayRef) -> Option<Vec<f64>> {
 }
 
 fn mean(values: &[f64]) -> Option<f64> {
-    let sum: f64 = values.iter().sum();
-    (!values.is_empty()).then(|| sum / values.len() as f64)
+    (!values.is_empty()).then(|| sum(values, |value| value) / values.len() as f64)
+}
+
+/// How many values are looked at side by side: each then need not wait for the one before it.
+const LANES: usize = 8;
+
+/// The sum of what `term` makes of each value.
+fn sum(values: &[f64], term: impl Fn(f64) -> f64) -> f64 {
+    let (rows, rest) = values.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for row in rows {
+        sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += term(*value));
+    }
+    sums.into_iter().sum::<f64>() + rest.iter().map(|value| term(*value)).sum::<f64>()
+}
+
+/// The value that is `before` all others.
+fn first(values: &[f64], before: impl Fn(f64, f64) -> bool) -> Option<f64> {
+    let better = |a: f64, b: f64| if before(b, a) { b } else { a };
+    let (rows, rest) = values.as_chunks::<LANES>();
+    let mut lanes = [*values.first()?; LANES];
+    for row in rows {
+        lanes.iter_mut().zip(row).for_each(|(lane, value)| *lane = better(*lane, *value));
+    }
+    lanes.into_iter().chain(rest.iter().copied()).reduce(better)
 }
 
 /// In two passes: subtracting the square of a large mean would cancel digits.
 fn deviation(values: &[f64], mean: f64) -> Option<f64> {
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    let squares = sum(values, |value| (value - mean).powi(2));
     (values.len() > 1).then(|| (squares / (values.len() - 1) as f64).sqrt())
 }
 
@@ -136,8 +161,9 @@ fn quantile(values: &mut [f64], quarters: usize) -> Option<f64> {
     if at >= values.len() {
         return None;
     }
-    let (_, below, above) = values.select_nth_unstable_by(at, f64::total_cmp);
-    let next = above.iter().copied().reduce(f64::min).unwrap_or(*below);
+    // All are finite. A total order would tell the zeros apart too, and takes a third longer.
+    let (_, below, above) = values.select_nth_unstable_by(at, |a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+    let next = first(above, |a, b| a < b).unwrap_or(*below);
     Some(*below + (next - *below) * (quarters % 4) as f64 / 4.0)
 }
 

@@ -66,7 +66,7 @@ impl FeaturesBuilder {
         let mut inner = Inner {
             store: self.store,
             definitions: self.definitions,
-            sandbox: Arc::new(Sandbox::open(self.limits)?),
+            sandbox: Arc::new(Sandbox::new(self.limits)),
             sources: BTreeMap::new(),
             views: BTreeMap::new(),
         };

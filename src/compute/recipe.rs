@@ -1,6 +1,7 @@
 //! How one view is computed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, RecordBatch};
@@ -53,8 +54,10 @@ impl Recipe {
         sandbox: &Arc<Sandbox>,
     ) -> Result<Self> {
         let select = definition.sql.as_deref().map(|sql| Select::query(sandbox, sql, SOURCE)).transpose();
-        let select = select
-            .map_err(|error| Error::invalid(format!("{}: view {}: sql: {error}", definition.place, definition.name)))?;
+        let select = select.map_err(|error| {
+            let what = format!("{}: view {}: sql: {error}", definition.place, definition.name);
+            Error::new(error.kind(), what)
+        })?;
         let step = |feature: &FeatureDefinition| Step::new(feature, &view, functions, sandbox);
         let steps = definition.features.iter().map(step).collect::<Result<_>>()?;
         Ok(Self { view, select, steps, sandbox: Arc::clone(sandbox) })
@@ -109,8 +112,7 @@ impl Recipe {
             None => rows,
         };
         let kept = rows.find(range);
-        let features = self.evaluate(rows)?;
-        let features = features.into_iter().map(|values| values.slice(kept.start, kept.len())).collect();
+        let features = self.evaluate(rows, &kept)?;
         Ok((rows.times().get(kept).unwrap_or_default().to_vec(), features))
     }
 
@@ -120,8 +122,8 @@ impl Recipe {
         Frame::of_batch(&found).map_err(named)
     }
 
-    /// The values of every feature at every row, in their declared types.
-    fn evaluate(&self, rows: &Frame) -> Result<Vec<ArrayRef>> {
+    /// The values of every feature at the rows that are kept, in their declared types.
+    fn evaluate(&self, rows: &Frame, kept: &Range<usize>) -> Result<Vec<ArrayRef>> {
         let numbers = Columns::of_batch(rows.times().clone(), rows.columns())?;
         let mut selected = self.selected(rows)?.into_iter();
         let mut values = Vec::with_capacity(self.steps.len());
@@ -132,11 +134,18 @@ impl Recipe {
                     .column_by_name(column)
                     .cloned()
                     .ok_or_else(|| Error::new(ErrorKind::Compute, format!("the rows have no column {column}"))),
-                How::Indicator(kind) => indicator::compute(kind, &numbers).map(|values| Arc::new(values) as ArrayRef),
+                How::Indicator(kind) => {
+                    // Those that soon forget need not be computed over all the history that others need.
+                    indicator::compute_from(kind, &numbers, kept.start).map(|values| Arc::new(values) as ArrayRef)
+                }
                 How::Sql(_) => selected.next().ok_or_else(|| Error::internal("a column of SQL is missing")),
                 How::Function(function, parameters) => call(&**function, rows, parameters),
             };
-            let found = found.and_then(|values| step.checked(values, rows.times().len()));
+            let whole = rows.times().len();
+            let found = found.and_then(|values| match &step.how {
+                How::Indicator(_) => Ok(step.checked(values, whole.saturating_sub(kept.start))?.slice(0, kept.len())),
+                _ => Ok(step.checked(values, whole)?.slice(kept.start, kept.len())),
+            });
             values.push(found.map_err(|error| self.blame(step, &error))?);
         }
         Ok(values)
@@ -174,7 +183,8 @@ impl Step {
             Expression::Column(column) => How::Column(column.clone()),
             Expression::Indicator(indicator) => How::Indicator(indicator.clone()),
             Expression::Sql(sql) => {
-                How::Sql(Select::expression(sandbox, sql).map_err(|error| wrong(format!("sql: {error}")))?)
+                let wrong = |error: Error| Error::new(error.kind(), wrong(format!("sql: {error}")).to_string());
+                How::Sql(Select::expression(sandbox, sql).map_err(wrong)?)
             }
             Expression::Function { name, parameters } => {
                 let function = functions.get(name).ok_or_else(|| {

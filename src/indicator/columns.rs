@@ -91,6 +91,25 @@ impl Columns {
         }
     }
 
+    /// The rows from this one on. Copies nothing.
+    pub(super) fn since(&self, row: usize) -> Self {
+        let row = row.min(self.len());
+        if row == 0 {
+            return self.clone();
+        }
+        let length = self.len() - row;
+        let columns = self.columns.iter().map(|(name, numbers)| {
+            let rest = numbers.as_ref().map(|numbers| numbers.slice(row, length));
+            (name.clone(), rest.map_err(Error::clone))
+        });
+        Self { times: self.times.slice(row, length), columns: columns.collect() }
+    }
+
+    /// Whether every row has all these columns.
+    pub(super) fn lacks_none(&self, names: &[&str]) -> bool {
+        names.iter().all(|name| self.column(name).is_ok_and(|numbers| numbers.null_count() == 0))
+    }
+
     /// What `function` makes of the rows that have all these columns: one value for each of them. It is null on the
     /// other rows, and where it is not finite.
     pub(super) fn map<const N: usize>(
@@ -127,7 +146,8 @@ fn spread(mut values: Vec<f64>, complete: Option<&NullBuffer>) -> Float64Array {
         let mut rest = values.into_iter();
         values = complete.iter().map(|has| if has { rest.next() } else { None }.unwrap_or(f64::NAN)).collect();
     }
-    let finite: BooleanBuffer = values.iter().map(|value| value.is_finite()).collect();
+    let finite =
+        BooleanBuffer::collect_bool(values.len(), |row| values.get(row).is_some_and(|value| value.is_finite()));
     for value in values.iter_mut().filter(|value| !value.is_finite()) {
         *value = 0.0;
     }

@@ -3,6 +3,7 @@
 use arrow::array::Float64Array;
 
 use super::columns::Columns;
+use super::memory::{Memory, memory};
 use super::moments::moments;
 use super::{calendar, rank, returns, talib, window};
 use crate::definition::{BollingerOutput, Indicator, Period, Prices};
@@ -94,6 +95,34 @@ pub fn compute(indicator: &Indicator, rows: &Columns) -> Result<Float64Array> {
         Indicator::Atr { prices, period } => rows.map(names(prices), |_, bars| talib::atr(bars, *period)),
         Indicator::AtrPct { prices, period } => rows.map(names(prices), |_, bars| talib::natr(bars, *period)),
         Indicator::Adx { prices, period } => rows.map(names(prices), |_, bars| talib::adx(bars, *period)),
+    }
+}
+
+/// The values of the rows from this one on: to the last bit those that [`compute`] has there, from no more of the rows
+/// before than they depend on.
+///
+/// # Errors
+/// As [`compute`].
+pub fn compute_from(indicator: &Indicator, rows: &Columns, first: usize) -> Result<Float64Array> {
+    let start = oldest(indicator, rows, first);
+    let values = compute(indicator, &rows.since(start))?;
+    let skipped = first.saturating_sub(start).min(values.len());
+    Ok(values.slice(skipped, values.len() - skipped))
+}
+
+/// The oldest row that the values from `first` on depend on.
+fn oldest(indicator: &Indicator, rows: &Columns, first: usize) -> usize {
+    let Some(time) = rows.times().get(first) else { return 0 };
+    match memory(indicator) {
+        // Rows that lack a value do not count.
+        Memory::Rows(count) if rows.lacks_none(&indicator.columns()) => (first + 1).saturating_sub(count),
+        Memory::Time(span) => {
+            let span = i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+            let forgotten = time.saturating_sub(span);
+            // At the beginning of time nothing is so old.
+            if forgotten == i64::MIN { 0 } else { rows.times().partition_point(|time| *time <= forgotten) }
+        }
+        Memory::Rows(_) | Memory::Decaying { .. } => 0,
     }
 }
 

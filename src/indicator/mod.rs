@@ -39,5 +39,5 @@ mod tests;
 mod window;
 
 pub use columns::Columns;
-pub use compute::compute;
+pub use compute::{compute, compute_from};
 pub use memory::{Memory, memory};

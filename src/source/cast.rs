@@ -59,8 +59,7 @@ impl Caster {
             _ => values,
         };
         let cast = try_cast(values, &to.data_type()).ok_or_else(|| refused(values, 0, to))?;
-        let changed = |row: &usize| values.is_valid(*row) && cast.is_null(*row);
-        if let Some(row) = (0..values.len()).find(changed) {
+        if let Some(row) = lost(values, &cast) {
             return Err(refused(values, row, to));
         }
         match changed_number(values, &cast, found, to) {
@@ -87,6 +86,15 @@ fn refused(values: &ArrayRef, row: usize, to: ValueType) -> BadValue {
 
 fn try_cast(values: &ArrayRef, to: &DataType) -> Option<ArrayRef> {
     cast_with_options(values, to, &CastOptions { safe: true, ..CastOptions::default() }).ok()
+}
+
+/// The first value that is null after a cast and was none before. A cast makes no value of a null, so equal counts say
+/// without a look at each that there is none.
+pub(super) fn lost(before: &dyn Array, after: &dyn Array) -> Option<usize> {
+    if before.null_count() == after.null_count() {
+        return None;
+    }
+    (0..before.len()).find(|row| before.is_valid(*row) && after.is_null(*row))
 }
 
 /// The first number that is another one after the cast.

@@ -62,10 +62,16 @@ impl Intake<'_> {
         if event.null_count() > 0 && self.source.on_null_time == OnNullTime::Error {
             return Err(self.null_time(keys));
         }
-        let inside: BooleanArray = event.iter().map(|at| at.map(|at| from <= at && at < to)).collect();
-        let batch = filter_record_batch(batch, &inside).map_err(unexpected)?;
-        let event = filter(&event, &inside).map_err(unexpected)?;
-        let event = event.as_primitive().clone();
+        let is_inside = |at: i64| from <= at && at < to;
+        // Most often the engine has left out what lies outside, and there is nothing to copy.
+        let all_inside = event.null_count() == 0 && event.values().iter().all(|at| is_inside(*at));
+        let (batch, event) = if all_inside {
+            (batch.clone(), event)
+        } else {
+            let inside: BooleanArray = event.iter().map(|at| at.map(is_inside)).collect();
+            let batch = filter_record_batch(batch, &inside).map_err(unexpected)?;
+            (batch, filter(&event, &inside).map_err(unexpected)?.as_primitive().clone())
+        };
         let known = match (&self.source.created_time, &types.created) {
             (Some(column), Some(found)) => Some(self.instants(column, batch.column(1), found)?),
             _ => None,

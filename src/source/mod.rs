@@ -38,6 +38,7 @@ mod policy;
 mod postgres;
 mod pushed;
 mod reader;
+mod remembered;
 mod rows;
 mod scan;
 mod settle;

@@ -9,6 +9,7 @@ use jiff::fmt::temporal::{Pieces, PiecesOffset};
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{SignedDuration, Timestamp};
 
+use super::cast::lost;
 use super::found::{Found, Kind};
 use crate::definition::{EpochUnit, Zone};
 
@@ -243,7 +244,7 @@ fn nanoseconds(values: &ArrayRef) -> Result<Int64Array, BadTime> {
     let DataType::Timestamp(_, zone) = values.data_type() else { return Err(unlike(values)) };
     let to = DataType::Timestamp(TimeUnit::Nanosecond, zone.clone());
     let cast = cast(values, &to).map_err(|_| unlike(values))?;
-    if let Some(row) = (0..values.len()).find(|row| values.is_valid(*row) && cast.is_null(*row)) {
+    if let Some(row) = lost(values, &cast) {
         return Err(BadTime { row, what: format!("a time {OUTSIDE}") });
     }
     Ok(cast.as_primitive::<TimestampNanosecondType>().reinterpret_cast::<Int64Type>())
@@ -251,7 +252,7 @@ fn nanoseconds(values: &ArrayRef) -> Result<Int64Array, BadTime> {
 
 fn integers(values: &ArrayRef) -> Result<Int64Array, BadTime> {
     let cast = cast(values, &DataType::Int64).map_err(|_| unlike(values))?;
-    if let Some(row) = (0..values.len()).find(|row| values.is_valid(*row) && cast.is_null(*row)) {
+    if let Some(row) = lost(values, &cast) {
         return Err(BadTime { row, what: format!("a number {OUTSIDE}") });
     }
     Ok(cast.as_primitive::<Int64Type>().clone())

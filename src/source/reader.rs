@@ -1,9 +1,9 @@
 //! The rows of a range, the entities, the newest row.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
@@ -18,9 +18,10 @@ use super::moment::Clockface;
 use super::partition::{self, Days};
 #[cfg(feature = "postgres")]
 use super::postgres::{Database, Query};
+use super::remembered::Remembered;
 use super::rows::Rows;
 use super::scan::{Scan, damaged};
-use super::sheet::{Columns, Format, Sheet, describe, guess};
+use super::sheet::{Format, Sheet, describe, guess};
 use super::versions::{Versions, filled_from};
 use super::walk::{Candidate, Paths, Wanted};
 use crate::definition::{
@@ -28,9 +29,6 @@ use crate::definition::{
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntityKey, KeyName, KeyType, KeyValue, TimeRange, Timestamp};
-
-/// Of how many files the columns are remembered.
-const REMEMBERED: usize = 100_000;
 
 /// Reads one source. It may be shared between threads, and keeps no file open.
 ///
@@ -57,7 +55,7 @@ enum Origin {
 struct Files {
     paths: Paths,
     format: Format,
-    remembered: Mutex<HashMap<SourceFile, Arc<Columns>>>,
+    remembered: Remembered,
 }
 
 #[cfg(test)]
@@ -71,6 +69,8 @@ pub(super) struct Seam {
     pub(super) after_reading: Option<AfterReading>,
     /// How many directories the last search listed.
     pub(super) listed: std::sync::atomic::AtomicUsize,
+    /// How many files were asked for their newest row.
+    pub(super) asked: std::sync::atomic::AtomicUsize,
 }
 
 impl Reader {
@@ -259,11 +259,25 @@ impl Reader {
                 if newest.is_some_and(|newest| newest >= end) {
                     break;
                 }
-                let sheet = files.sheet(&self.definition, attempt, &file.path)?;
-                newest = newest.max(self.scan(&attempt.lease).newest(&sheet, &keys)?);
+                newest = newest.max(self.newest_of(files, attempt, &file.path, &keys)?);
             }
             Ok(newest.map(Timestamp::from_ns))
         })
+    }
+
+    fn newest_of(&self, files: &Files, attempt: &mut Attempt, path: &Path, keys: &Keys) -> Result<Option<i64>> {
+        let sheet = files.sheet(&self.definition, attempt, path)?;
+        // Whoever warms asks for each entity how far the whole source reaches.
+        if let (true, Some(newest)) = (keys.is_empty(), files.remembered.newest(&sheet.opened.was)) {
+            return Ok(newest);
+        }
+        #[cfg(test)]
+        self.seam.asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let newest = self.scan(&attempt.lease).newest(&sheet, keys)?;
+        if keys.is_empty() {
+            files.remembered.keep_newest(&sheet.opened.was, newest);
+        }
+        Ok(newest)
     }
 
     /// All files of the source, in the order in which they are read; none of a database.
@@ -429,31 +443,21 @@ impl Files {
             let sheet = Sheet::new(opened, &format, columns);
             Ok(Sample { place: first.display().to_string(), columns: sheet.all() })
         })?;
-        Ok((Origin::Files(Self { paths, format, remembered: Mutex::default() }), sample))
+        Ok((Origin::Files(Self { paths, format, remembered: Remembered::default() }), sample))
     }
 
     fn sheet(&self, definition: &SourceDefinition, attempt: &mut Attempt, path: &Path) -> Result<Sheet> {
         let opened = attempt.open(definition, path)?;
-        let known = self.remembered().get(&opened.was).cloned();
-        let columns = match known {
+        let columns = match self.remembered.columns(&opened.was) {
             Some(columns) => columns,
             None => {
                 let columns = describe(&attempt.lease, &opened, &self.format);
-                let columns = columns.map_err(|error| damaged(&definition.name, &opened, &error))?;
-                let columns = Arc::new(columns);
-                let mut remembered = self.remembered();
-                if remembered.len() >= REMEMBERED {
-                    remembered.clear();
-                }
-                remembered.insert(opened.was.clone(), columns.clone());
+                let columns = Arc::new(columns.map_err(|error| damaged(&definition.name, &opened, &error))?);
+                self.remembered.keep_columns(&opened.was, &columns);
                 columns
             }
         };
         Ok(Sheet::new(opened, &self.format, columns))
-    }
-
-    fn remembered(&self) -> std::sync::MutexGuard<'_, HashMap<SourceFile, Arc<Columns>>> {
-        self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

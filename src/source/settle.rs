@@ -45,6 +45,11 @@ impl Settle<'_> {
         asked: usize,
         range: TimeRange,
     ) -> Result<Rows> {
+        if let (Layout::Wide, [gathered]) = (&self.source.layout, gathered)
+            && self.stays(gathered, columns, range)
+        {
+            return self.as_they_are(gathered, columns.get(..asked).unwrap_or(columns));
+        }
         let mut grid = match (&self.source.layout, gathered) {
             (Layout::Wide, [gathered]) => self.wide(gathered, columns)?,
             (Layout::Long { .. }, _) => self.long(gathered, columns)?,
@@ -64,6 +69,24 @@ impl Settle<'_> {
             }
         }
         grid.cut(range, self.source.created_time.is_some())
+    }
+
+    /// Whether nothing can become of these rows: each has its own time, they are in order and in the range, no value is
+    /// held against rules, and no null is filled.
+    fn stays(&self, gathered: &Gathered, columns: &[&Column], range: TimeRange) -> bool {
+        let ends = gathered.times.first().into_iter().chain(gathered.times.last());
+        self.source.fill.is_none()
+            && !columns.iter().any(|column| self.source.valid.contains_key(&column.name))
+            && ends.into_iter().all(|at| range.contains(Timestamp::from_ns(*at)))
+            && gathered.times.is_sorted_by(|a, b| a < b)
+    }
+
+    /// The rows without a look at each.
+    fn as_they_are(&self, gathered: &Gathered, columns: &[&Column]) -> Result<Rows> {
+        let values = columns.iter().enumerate().map(|(at, column)| Ok((*column, gathered.values(at, column)?)));
+        let values = values.collect::<Result<Vec<_>>>()?;
+        let created = || (0..).zip(&gathered.times).map(|(row, _)| gathered.created(row)).collect();
+        rows(gathered.times.clone(), self.source.created_time.as_ref().map(|_| created()), values)
     }
 
     fn wide<'a>(&self, gathered: &'a Gathered, columns: &[&'a Column]) -> Result<Grid<'a>> {
@@ -197,20 +220,28 @@ impl Grid<'_> {
     fn cut(mut self, range: TimeRange, with_created: bool) -> Result<Rows> {
         let inside: Vec<bool> = self.times.iter().map(|at| range.contains(Timestamp::from_ns(*at))).collect();
         self.retain(&inside);
-        let mut fields = Vec::with_capacity(self.cells.len());
         let mut columns = Vec::with_capacity(self.cells.len());
         for cells in self.cells {
             let picks = UInt32Array::from(cells.picks);
             let values = take(&cells.values, &picks, None);
-            columns.push(values.map_err(|error| Error::internal(error.to_string()))?);
-            fields.push(Field::new(&cells.column.name, cells.column.value_type.data_type(), true));
+            columns.push((cells.column, values.map_err(|error| Error::internal(error.to_string()))?));
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(self.times.len()));
-        let batch = RecordBatch::try_new_with_options(Schema::new(fields).into(), columns, &options)
-            .map_err(|error| Error::internal(format!("rows of a source do not fit together: {error}")))?;
-        let created = with_created.then(|| TimestampNanosecondArray::from(self.created).with_timezone("UTC"));
-        Ok(Rows { times: TimestampNanosecondArray::from(self.times).with_timezone("UTC"), created, batch })
+        rows(self.times, with_created.then_some(self.created), columns)
     }
+}
+
+fn rows<'a>(
+    times: Vec<i64>,
+    created: Option<Vec<Option<i64>>>,
+    columns: impl IntoIterator<Item = (&'a Column, ArrayRef)>,
+) -> Result<Rows> {
+    let field = |column: &Column| Field::new(&column.name, column.value_type.data_type(), true);
+    let (fields, columns): (Vec<_>, _) = columns.into_iter().map(|(column, values)| (field(column), values)).unzip();
+    let options = RecordBatchOptions::new().with_row_count(Some(times.len()));
+    let batch = RecordBatch::try_new_with_options(Schema::new(fields).into(), columns, &options)
+        .map_err(|error| Error::internal(format!("rows of a source do not fit together: {error}")))?;
+    let created = created.map(|created| TimestampNanosecondArray::from(created).with_timezone("UTC"));
+    Ok(Rows { times: TimestampNanosecondArray::from(times).with_timezone("UTC"), created, batch })
 }
 
 /// When both of two values are known; not known where one does not say.

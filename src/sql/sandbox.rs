@@ -1,7 +1,7 @@
 //! A DuckDB that reads no file, loads nothing and cannot be told to.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -38,25 +38,46 @@ impl Default for Limits {
 
 /// A DuckDB in memory for the SQL of definitions. It is shared by all threads; each query has a connection of its own
 /// and sees only the rows that it was given.
+///
+/// It starts with the first SQL, for which it takes some ten milliseconds: most definitions have none.
 pub struct Sandbox {
+    limits: Limits,
     idle: Mutex<Vec<Connection>>,
-    origin: Mutex<Connection>,
-    functions: BTreeMap<String, String>,
+    started: OnceLock<Started>,
+    /// Held by whoever starts it.
+    starting: Mutex<()>,
     deadlines: Deadlines,
 }
 
+/// A DuckDB that runs.
+struct Started {
+    origin: Mutex<Connection>,
+    functions: BTreeMap<String, String>,
+}
+
 impl Sandbox {
-    /// Opens it. Takes some milliseconds.
+    /// One that may take so much.
+    pub fn new(limits: Limits) -> Self {
+        let deadlines = Deadlines::new(limits.query_timeout);
+        Self { limits, idle: Mutex::default(), started: OnceLock::new(), starting: Mutex::default(), deadlines }
+    }
+
+    /// The DuckDB that runs.
     ///
     /// # Errors
-    /// `Unavailable` where DuckDB does not start.
-    pub fn open(limits: Limits) -> Result<Self> {
-        let origin = connect(limits).map_err(|error| {
-            Error::with_source(ErrorKind::Unavailable, "cannot start DuckDB for the SQL of definitions", error)
-        })?;
-        let functions = functions(&origin).map_err(internal)?;
-        let deadlines = Deadlines::new(limits.query_timeout);
-        Ok(Self { idle: Mutex::default(), origin: Mutex::new(origin), functions, deadlines })
+    /// `Unavailable` where it does not start. Whoever asks next tries again.
+    fn started(&self) -> Result<&Started> {
+        if let Some(started) = self.started.get() {
+            return Ok(started);
+        }
+        let _starting = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.started.get() {
+            Some(started) => Ok(started),
+            None => {
+                let started = Started::start(self.limits)?;
+                Ok(self.started.get_or_init(|| started))
+            }
+        }
     }
 
     /// The values of expressions over `rows`, which have a column of event times: one array each, as long as `rows`
@@ -127,8 +148,8 @@ impl Sandbox {
     }
 
     /// Every function and whether it is always the same.
-    pub(super) fn functions(&self) -> &BTreeMap<String, String> {
-        &self.functions
+    pub(super) fn functions(&self) -> Result<&BTreeMap<String, String>> {
+        Ok(&self.started()?.functions)
     }
 
     fn with_rows<T>(
@@ -177,7 +198,12 @@ impl Sandbox {
         if let Some(connection) = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             return Ok(connection);
         }
-        self.origin.lock().unwrap_or_else(PoisonError::into_inner).try_clone().map_err(internal)
+        self.started()?.origin.lock().unwrap_or_else(PoisonError::into_inner).try_clone().map_err(internal)
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_started(&self) -> bool {
+        self.started.get().is_some()
     }
 
     #[cfg(test)]
@@ -200,6 +226,16 @@ impl Sandbox {
         if idle.len() < KEPT {
             idle.push(connection);
         }
+    }
+}
+
+impl Started {
+    fn start(limits: Limits) -> Result<Self> {
+        let origin = connect(limits).map_err(|error| {
+            Error::with_source(ErrorKind::Unavailable, "cannot start DuckDB for the SQL of definitions", error)
+        })?;
+        let functions = functions(&origin).map_err(internal)?;
+        Ok(Self { origin: Mutex::new(origin), functions })
     }
 }
 

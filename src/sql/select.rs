@@ -89,7 +89,7 @@ fn check_table_functions(names: &BTreeSet<String>, instead: &str) -> Result<()> 
 
 fn check(sandbox: &Sandbox, whole: &str, text: &str, table: &str, before: usize) -> Result<Select> {
     let found = found(sandbox, whole, text, before)?;
-    found.check(sandbox.functions(), table)?;
+    found.check(sandbox.functions()?, table)?;
     Ok(Select { text: text.to_owned(), columns: found.columns })
 }
 

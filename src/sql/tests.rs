@@ -11,7 +11,7 @@ use crate::error::ErrorKind;
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::DataType;
 
-static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::open(Limits::default()).unwrap());
+static SANDBOX: LazyLock<Sandbox> = LazyLock::new(|| Sandbox::new(Limits::default()));
 
 fn rows(closes: &[Option<f64>]) -> RecordBatch {
     let times = (0..closes.len()).map(|row| 1_700_000_000_000_000_001 + i64::try_from(row).unwrap() * 60_000_000_000);
@@ -35,6 +35,14 @@ fn refusal(sql: &str) -> String {
     let error = Select::expression(&SANDBOX, sql).expect_err(sql);
     assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
     error.to_string()
+}
+
+#[test]
+fn duckdb_starts_with_the_first_sql() {
+    let sandbox = Sandbox::new(Limits::default());
+    assert!(!sandbox.has_started());
+    Select::expression(&sandbox, "close").unwrap();
+    assert!(sandbox.has_started());
 }
 
 #[test]
@@ -173,7 +181,7 @@ fn an_expression_that_does_not_fit_is_named() {
 
 #[test]
 fn more_memory_than_the_limit_is_an_error_and_the_next_query_works() {
-    let small = Sandbox::open(Limits { memory: 32 << 20, threads: 1, ..Limits::default() }).unwrap();
+    let small = Sandbox::new(Limits { memory: 32 << 20, threads: 1, ..Limits::default() });
     let greedy =
         Select::expression(&small, "(SELECT count(DISTINCT a.i * b.i) FROM range(4000) a(i), range(4000) b(i))")
             .unwrap();
@@ -187,7 +195,7 @@ fn more_memory_than_the_limit_is_an_error_and_the_next_query_works() {
 
 #[test]
 fn a_query_may_run_for_so_long_and_the_connection_works_afterwards() {
-    let hasty = Sandbox::open(Limits { query_timeout: Duration::from_millis(50), ..Limits::default() }).unwrap();
+    let hasty = Sandbox::new(Limits { query_timeout: Duration::from_millis(50), ..Limits::default() });
     let batch = rows(&[Some(1.0)]);
     let advice = "let it do less, give the view a shorter span, or raise query_timeout of the program's limits";
     let [fine, endless] = ["close", "(SELECT count(*) FROM range(10000000000) a, range(10000000000) b)"]

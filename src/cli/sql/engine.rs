@@ -43,7 +43,7 @@ impl Engine {
     /// `Invalid` where the query is no single `SELECT` or mentions a table that there is not; `NotFound` where there is
     /// no cache; those of the manifest.
     pub fn open(query: &str, session: &Session) -> Result<Self> {
-        let mentioned = tables(&Sandbox::open(Limits::default())?, query)
+        let mentioned = tables(&Sandbox::new(Limits::default()), query)
             .map_err(|error| Error::new(error.kind(), format!("the query is not allowed: {error}")))?;
         let views = feature_views(session)?;
         let cache = Cache::open(session)?;

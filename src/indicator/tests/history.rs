@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{MINUTE, Row, bars, bits, closes, columns_of, every, noise, over, period, prices, rows_of, values};
 use crate::definition::{Indicator, Over};
-use crate::indicator::{Columns, Memory, memory};
+use crate::indicator::{Columns, Memory, compute_from, memory};
 
 /// The rows that have all the columns the indicator reads.
 fn complete(indicator: &Indicator, bars: &[Row]) -> Vec<usize> {
@@ -74,6 +74,27 @@ proptest! {
             let changed = with_others(&bars, &others, |row| row < oldest);
             let (before, after) = (values(&indicator, &rows_of(&bars)), values(&indicator, &rows_of(&changed)));
             prop_assert_eq!(bits(&before[last..=last]), bits(&after[last..=last]), "{:?}", indicator);
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn values_from_a_row_on_are_those_of_all_rows(
+        bars in bars(1..180),
+        whole in any::<bool>(),
+        first in 0usize..190,
+        rows in prop_oneof![2usize..9, 126usize..132],
+    ) {
+        let mut bars = bars;
+        for value in bars.iter_mut().filter(|_| whole).flat_map(|(_, values)| values) {
+            *value = value.or(Some(1.0));
+        }
+        let columns = rows_of(&bars);
+        for indicator in every(rows) {
+            let all = values(&indicator, &columns);
+            let some: Vec<_> = compute_from(&indicator, &columns, first).unwrap().iter().collect();
+            prop_assert_eq!(bits(&all[first.min(all.len())..]), bits(&some), "{:?}", indicator);
         }
     }
 }

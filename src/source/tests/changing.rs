@@ -31,6 +31,22 @@ fn replace(path: &Path) {
 }
 
 #[test]
+fn how_far_a_file_reaches_is_asked_again_only_when_it_changed() {
+    let data = Data::new();
+    data.parquet("d/a.parquet", &one(1.0));
+    let path = data.parquet("d/b.parquet", &one(2.0));
+    let reader = data.reader(&with(PARQUET, "path = \"d/*.parquet\"\n")).unwrap();
+    let newest = || reader.newest(None).unwrap().unwrap().to_string();
+    let asked = || reader.seam.asked.load(Ordering::Relaxed);
+    assert_eq!((newest(), newest(), asked()), ("2024-03-01T10:00:00Z".into(), "2024-03-01T10:00:00Z".into(), 2));
+    replace(&path);
+    assert_eq!((newest(), newest(), asked()), ("2024-03-02T10:00:00Z".into(), "2024-03-02T10:00:00Z".into(), 3));
+    // Of one entity it is another question.
+    assert_eq!((reader.newest(Some(&key("B"))).unwrap(), asked()), (None, 5));
+    assert_eq!((newest(), asked()), ("2024-03-02T10:00:00Z".into(), 5));
+}
+
+#[test]
 fn a_file_that_was_replaced_is_read_again() {
     let data = Data::new();
     data.parquet("d/a.parquet", &one(1.0));

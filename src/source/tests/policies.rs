@@ -42,6 +42,28 @@ fn of_rows_with_one_time_the_newest_counts_and_then_the_order() {
 }
 
 #[test]
+fn rows_in_order_are_those_that_putting_them_in_order_gives() {
+    let in_order: Vec<_> = (0..5_000)
+        .map(|at| (Some(at), (at % 3 > 0).then_some(at + 7), (at % 5 > 0).then_some(at as f64 / 3.0)))
+        .collect();
+    let mut mixed = in_order.clone();
+    mixed.swap(1_000, 4_000);
+    let read = |found: &[_], created: &str| {
+        let data = Data::new();
+        data.parquet("a.parquet", &rows(found));
+        let reader = data.reader(&with(PARQUET, &format!("path = \"*.parquet\"\n{created}"))).unwrap();
+        let part = range("1970-01-01T00:00:10Z", "1970-01-01T01:20:00Z");
+        [all(), part].map(|range| reader.read(&key("A"), range, &["x", "symbol"]).unwrap())
+    };
+    for created in ["", "created_time = \"seen\""] {
+        let [whole, part] = read(&in_order, created);
+        assert_eq!((whole.len(), part.len(), part.times()[0]), (5_000, 4_790, 10_000_000_000));
+        assert_eq!(part.created().is_some(), !created.is_empty());
+        assert_eq!([whole, part], read(&mixed, created));
+    }
+}
+
+#[test]
 fn a_row_without_a_time_is_an_error_or_left_out() {
     let data = Data::new();
     data.parquet("a.parquet", &rows(&[(None, None, Some(1.0)), (Some(1), None, Some(2.0))]));
