@@ -61,6 +61,11 @@ impl Worker {
         self.child.try_wait().unwrap().is_some()
     }
 
+    /// Waits until it ends; its exit status, where it was not killed.
+    pub fn code(mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+
     /// Kills it with `SIGKILL` and waits for its end.
     pub fn kill(mut self) {
         self.child.kill().unwrap();

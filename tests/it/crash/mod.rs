@@ -8,10 +8,16 @@ mod descriptors;
 mod fleet;
 mod kill;
 mod power;
+mod strace;
 mod syscalls;
 mod world;
 
-/// How often to do something: in CI, or where `LARDER_LONG` is set, for as long as that takes.
+/// Whether `LARDER_LONG` is set: everything is done for as long as it takes.
+fn is_long() -> bool {
+    std::env::var_os("LARDER_LONG").is_some()
+}
+
+/// How often to do something.
 fn times(short: u64, long: u64) -> u64 {
-    if std::env::var_os("LARDER_LONG").is_some() { long } else { short }
+    if is_long() { long } else { short }
 }

@@ -1,10 +1,11 @@
 //! What is true, kept outside of the cache: a file of numbers that every process of a test shares and none caches.
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use larder::{EntityKey, Timestamp};
+use memmap2::MmapRaw;
 
 /// Entities whose features are asked for.
 pub const ENTITIES: usize = 6;
@@ -68,59 +69,63 @@ impl Count {
 }
 
 impl Cell {
-    fn offset(self) -> u64 {
-        let index = match self {
+    fn index(self) -> usize {
+        match self {
             Self::Version(entity) => entity,
             Self::Acknowledged(entity) => ENTITIES + entity,
             Self::Kept(entity, day) => 2 * ENTITIES + entity * DAYS + day,
             Self::Pushed(slot) => (2 + DAYS) * ENTITIES + slot,
             Self::Count(count) => (2 + DAYS) * ENTITIES + SLOTS + count as usize,
-        };
-        index as u64 * 8
+        }
     }
 }
 
-/// The file.
+/// The file. It is changed through a map, which takes no system call: those are counted and may fail.
 pub struct World {
-    file: File,
+    map: MmapRaw,
     path: PathBuf,
 }
 
-fn open(path: &Path) -> File {
-    File::options().read(true).write(true).create(true).truncate(false).open(path).unwrap()
+const BYTES: usize = 4096;
+
+fn open(path: &Path) -> std::io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(false).open(path)
 }
 
 impl World {
     /// Opens it, making it where there is none.
     pub fn open(path: &Path) -> Self {
-        let file = open(path);
-        if file.metadata().unwrap().len() == 0 {
-            file.set_len(8 * 1024).unwrap();
-        }
-        Self { file, path: path.to_owned() }
+        let file = open(path).unwrap();
+        file.set_len(BYTES as u64).unwrap();
+        Self { map: MmapRaw::map_raw(&file).unwrap(), path: path.to_owned() }
     }
 
     /// Raises the version of an entity. While the answer lives, nobody else invalidates it: otherwise an invalidation that
     /// takes its time would remove what is computed after another one.
-    pub fn invalidating(&self, entity: usize) -> (File, u64) {
-        let lock = open(&self.path.with_extension(entity.to_string()));
-        lock.lock().unwrap();
+    pub fn invalidating(&self, entity: usize) -> (Option<File>, u64) {
+        // There may be no descriptor for it, where nobody else is.
+        let lock = open(&self.path.with_extension(entity.to_string())).ok();
+        if let Some(lock) = &lock {
+            let _ = lock.lock();
+        }
         (lock, self.change(Cell::Version(entity), |version| version + 1))
     }
 
-    pub fn get(&self, cell: Cell) -> u64 {
-        let mut bytes = [0; 8];
-        self.file.read_exact_at(&mut bytes, cell.offset()).unwrap();
-        u64::from_le_bytes(bytes)
+    #[expect(unsafe_code, reason = "numbers in shared memory have no safe form")]
+    fn cell(&self, cell: Cell) -> &AtomicU64 {
+        assert!(cell.index() < BYTES / 8);
+        // SAFETY: the map is page-aligned, `BYTES` long, lives as long as `self`, and is only accessed through atomics.
+        unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(cell.index())) }
     }
 
-    /// Changes a number while nobody else changes one, and returns the new one. Whoever is killed has changed it or not.
-    pub fn change(&self, cell: Cell, change: impl FnOnce(u64) -> u64) -> u64 {
-        self.file.lock().unwrap();
-        let new = change(self.get(cell));
-        self.file.write_all_at(&new.to_le_bytes(), cell.offset()).unwrap();
-        self.file.unlock().unwrap();
-        new
+    pub fn get(&self, cell: Cell) -> u64 {
+        self.cell(cell).load(Ordering::SeqCst)
+    }
+
+    /// Changes a number and returns the new one.
+    pub fn change(&self, cell: Cell, change: impl Fn(u64) -> u64) -> u64 {
+        let before = self.cell(cell).fetch_update(Ordering::SeqCst, Ordering::SeqCst, |known| Some(change(known)));
+        before.map(change).unwrap()
     }
 
     pub fn count(&self, count: Count, more: u64) {
@@ -134,10 +139,9 @@ impl World {
     /// Says that a day's block of this version was kept, for a request before which the invalidations up to `acknowledged`
     /// had returned. One that has not returned may remove the block.
     pub fn kept(&self, entity: usize, day: usize, version: u64, acknowledged: u64) {
-        let is_present = |version| self.get(Cell::Version(entity)) == version;
-        self.change(Cell::Kept(entity, day), |known| {
-            if acknowledged == version && is_present(version) { version + 1 } else { known }
-        });
+        if acknowledged == version && self.get(Cell::Version(entity)) == version {
+            self.change(Cell::Kept(entity, day), |_| version + 1);
+        }
     }
 }
 
