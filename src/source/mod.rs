@@ -6,7 +6,7 @@
 //! | module | |
 //! |---|---|
 //! | `reader` | the rows of a range, the entities, the newest row |
-//! | `rows` | what a reader returns |
+//! | `rows`, `versions` | what a reader returns; that before it is decided which rows count |
 //! | `walk`, `pattern`, `partition` | which files hold them: globs, and directories named `key=value` |
 //! | `file`, `attempt` | a file; reading again what changed meanwhile |
 //! | `sheet`, `found` | a file as a table, and the types in it |
@@ -42,6 +42,7 @@ mod settle;
 mod sheet;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod walk;
 
 pub use file::SourceFile;
@@ -50,3 +51,4 @@ pub(crate) use pattern::{is_match, is_pattern};
 pub use pushed::{NewRows, Pushed};
 pub use reader::Reader;
 pub use rows::Rows;
+pub use versions::Versions;

@@ -20,11 +20,11 @@ use super::partition::{self, Days};
 use super::postgres::{Database, Query};
 use super::rows::Rows;
 use super::scan::{Scan, damaged};
-use super::settle::Settle;
 use super::sheet::{Columns, Format, Sheet, describe, guess};
+use super::versions::{Versions, filled_from};
 use super::walk::{Candidate, Paths, Wanted};
 use crate::definition::{
-    EntityDefinition, Environment, Fill, Layout, OnViolation, PathPattern, SourceDefinition, SourceKeys, SourceKind,
+    EntityDefinition, Environment, Layout, OnViolation, PathPattern, SourceDefinition, SourceKeys, SourceKind,
 };
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntityKey, KeyName, KeyType, KeyValue, TimeRange, Timestamp};
@@ -147,6 +147,14 @@ impl Reader {
     /// where all files are gone; `Corrupt` where a file is damaged; `Unavailable` where one cannot be read or keeps
     /// changing.
     pub fn read(&self, entity: &EntityKey, range: TimeRange, columns: &[&str]) -> Result<Rows> {
+        self.versions(entity, range, columns)?.rows(range)
+    }
+
+    /// Every version of the rows that [`read`](Self::read) chooses from.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read), but for rows that are not allowed: which of them count is not decided yet.
+    pub fn versions(&self, entity: &EntityKey, range: TimeRange, columns: &[&str]) -> Result<Versions<'_>> {
         let keys = self.keys(entity)?;
         let mut wanted = columns.iter().map(|name| self.column(name)).collect::<Result<Vec<_>>>()?;
         let tables = match self.definition.layout {
@@ -159,17 +167,13 @@ impl Reader {
             }
             Layout::Long { .. } => wanted.len(),
         };
-        let from = self.filled_from(range);
-        let between = (from.as_ns(), range.end().as_ns());
+        let between = (filled_from(&self.definition, range).as_ns(), range.end().as_ns());
         let empty = || {
             let mut gathered = vec![];
             gathered.resize_with(tables, || Gathered::new(if tables == 1 { wanted.len() } else { 1 }));
             gathered
         };
-        let settle = |gathered: &[Gathered]| {
-            Settle { source: &self.definition, keys: &keys }.rows(gathered, &wanted, columns.len(), range)
-        };
-        match &self.origin {
+        let gathered = match &self.origin {
             Origin::Files(files) => self.steadily(|attempt| {
                 let mut gathered = empty();
                 for candidate in self.find(files, &keys, Some(between))? {
@@ -178,15 +182,16 @@ impl Reader {
                     #[cfg(test)]
                     self.seam.after_reading.iter().for_each(|then| then(&candidate.path));
                 }
-                settle(&gathered)
-            }),
+                Ok(gathered)
+            })?,
             #[cfg(feature = "postgres")]
             Origin::Postgres(database) => {
                 let mut gathered = empty();
                 self.query(database).rows(&keys, between, &wanted, &mut gathered)?;
-                settle(&gathered)
+                gathered
             }
-        }
+        };
+        Ok(Versions { source: &self.definition, keys, columns: wanted, asked: columns.len(), gathered })
     }
 
     /// The entities that have rows in the range, whatever the definition makes of those.
@@ -285,7 +290,7 @@ impl Reader {
             keys.iter().any(|(key, wanted)| *key == column && Some(wanted.to_string()) != value)
         };
         let bar = bar(&self.definition);
-        let from = self.filled_from(range).as_ns().saturating_sub(bar);
+        let from = filled_from(&self.definition, range).as_ns().saturating_sub(bar);
         let to = range.end().as_ns().saturating_sub(bar);
         let days = self.in_files().and_then(|files| files.paths.days_of(file));
         let other_days = days.is_some_and(|days| !days.may_hold(Days::of(from, to)));
@@ -297,14 +302,6 @@ impl Reader {
             Origin::Files(files) => Some(files),
             #[cfg(feature = "postgres")]
             Origin::Postgres(_) => None,
-        }
-    }
-
-    /// Where what fills the first nulls of a range may lie.
-    fn filled_from(&self, range: TimeRange) -> Timestamp {
-        match self.definition.fill {
-            Some(Fill::Last { within }) => range.start().saturating_sub(within),
-            None => range.start(),
         }
     }
 
