@@ -8,14 +8,14 @@ use arrow::datatypes::Schema;
 
 use super::function::{FunctionRows, Functions};
 use super::recipe::Recipe;
-use super::rows::Frame;
-use crate::cache::{Answer, ComputeError, FeatureStore, Gap, Source};
+use super::rows::{Created, Frame};
+use crate::cache::{Answer, AnswerBlock, ComputeError, FeatureStore, Gap, Source};
 use crate::definition::{
     Definitions, Environment, Expression, SourceDefinition, SourceKeys, SourceKind, ViewDefinition, ViewSource,
 };
 use crate::error::{Error, Result};
 use crate::model::{EntityKey, FeatureView, Outcome, SourceName, TimeRange, Timestamp, ViewName};
-use crate::source::{Pushed, Reader, Rows};
+use crate::source::{Pushed, Reader, Versions};
 use crate::sql::{Limits, Sandbox};
 
 /// Features as their definitions say, answered through a [`FeatureStore`]. Cheap to clone and shared by threads.
@@ -358,6 +358,15 @@ impl Source for Computing<'_> {
     fn version(&self, gap: &Gap) -> Option<String> {
         self.digest(gap).ok()
     }
+
+    fn newest_created(&self, gap: &Gap) -> Option<Timestamp> {
+        // Of what was read for the compute: to read it again would tell of other rows.
+        let range = TimeRange::new(gap.source_start(), gap.range().end()).ok()?;
+        let rows = self.known(gap.entity(), range)?;
+        // What fills the first nulls lies before them.
+        let from = self.bound.filled_from(range.start());
+        rows.newest_created(TimeRange::new(from, range.end()).ok()?)
+    }
 }
 
 impl Bound {
@@ -370,10 +379,10 @@ impl Bound {
                 if let Some(objection) = asked.iter().flatten().find_map(|column| reader.objection(column)) {
                     return Err(objection);
                 }
-                Ok(frame(&reader.read(entity, range, &self.columns(&schema))?))
+                frame(&reader.versions(entity, range, &self.columns(&schema))?, range)
             }
             Supply::Pushed(pushed) => {
-                Ok(frame(&pushed.read(store.cache_dir(), entity, range, &self.columns(&pushed.schema()))?))
+                frame(&pushed.versions(store.cache_dir(), entity, range, &self.columns(&pushed.schema()))?, range)
             }
             Supply::View(read) => {
                 let computing = Computing::new(store, read);
@@ -384,14 +393,14 @@ impl Bound {
                         let gap = Gap::new(read.recipe.view().clone(), entity.clone(), answer.range());
                         Frame::of_batch(&computing.features(&gap)?)
                     }
-                    _ => Frame::of_batch(&answer.to_batch()?),
+                    _ => Ok(Frame::of_batch(&answer.to_batch()?)?.with_created(created(&answer))),
                 }
             }
         }
     }
 
     /// Those columns of the rows that are read, in the order of their names.
-    fn columns<'a>(&'a self, schema: &'a Schema) -> Vec<&'a str> {
+    pub(super) fn columns<'a>(&'a self, schema: &'a Schema) -> Vec<&'a str> {
         let all = || schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
         let mut columns: Vec<&str> = self.recipe.columns().map_or_else(all, |columns| columns.into_iter().collect());
         // Times are always read; asked for by name they are not among the columns.
@@ -431,8 +440,15 @@ impl Bound {
     }
 }
 
-fn frame(rows: &Rows) -> Frame {
-    Frame::new(rows.times().to_vec().into(), rows.batch().clone())
+/// The rows of a range, from all versions that there are.
+fn frame(versions: &Versions<'_>, range: TimeRange) -> Result<Frame> {
+    Ok(Frame::of_rows(&versions.rows(range)?).with_created(Created::of_versions(versions)))
+}
+
+/// When the rows of an answer's blocks became known, where all of them say so.
+fn created(answer: &Answer) -> Option<Vec<Created>> {
+    let of_block = |block: &AnswerBlock| Some(Created::within(block.range(), block.newest_created()?));
+    answer.blocks().iter().map(of_block).collect()
 }
 
 /// The columns that are known to be read. Those of SQL are told by DuckDB, whose names know no case.

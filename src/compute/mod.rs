@@ -11,11 +11,14 @@
 //! | `validate` | whether views keep what they declare |
 //! | `service` | the features of a service at given times |
 //! | `asof` | which row counts at a time |
+//! | `known`, `past` | which was known at a time; features of what was known then |
 
 mod asof;
 mod changes;
 mod features;
 mod function;
+mod known;
+mod past;
 mod push;
 mod recipe;
 mod rows;
