@@ -91,6 +91,7 @@ fn row(id: &BlockId, path: &Path) -> BlockRow {
         id: id.clone(),
         known_until: id.range.end(),
         created: Timestamp::from_ns(SystemClock.now_ns()),
+        newest_created: None,
         compute_time: Duration::from_millis(3),
         input_version: None,
         rows: 1440,

@@ -12,8 +12,10 @@ pub struct BlockMeta {
     pub id: BlockId,
     /// The event time up to which it is complete.
     pub known_until: Timestamp,
-    /// When it was computed.
+    /// When it was computed; of a tail that was extended, when its oldest part was.
     pub created: Timestamp,
+    /// When the last of the source rows became known that it was computed from, where the source says so.
+    pub newest_created: Option<Timestamp>,
     /// How long computing took.
     pub compute_time: Duration,
     /// The version of what it was computed from.
@@ -32,6 +34,7 @@ const ROWS: &str = "larder.rows";
 const CREATED: &str = "larder.created";
 const COMPUTE_MS: &str = "larder.compute_ms";
 const INPUT_VERSION: &str = "larder.input_version";
+const NEWEST_CREATED: &str = "larder.newest_created";
 
 fn wrong(key: &str, error: &dyn std::fmt::Display) -> String {
     format!("metadata {key}: {error}")
@@ -44,6 +47,7 @@ impl BlockMeta {
             id: block.id.clone(),
             known_until: block.known_until,
             created: block.created,
+            newest_created: block.newest_created,
             compute_time: block.compute_time,
             input_version: block.input_version.clone(),
             rows: block.batch.num_rows() as u64,
@@ -72,6 +76,7 @@ impl BlockMeta {
             (COMPUTE_MS, self.compute_ms().to_string()),
         ];
         pairs.extend(self.input_version.clone().map(|version| (INPUT_VERSION, version)));
+        pairs.extend(self.newest_created.map(|newest| (NEWEST_CREATED, ns(newest))));
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 
@@ -97,6 +102,7 @@ impl BlockMeta {
             id,
             known_until: ns(KNOWN_UNTIL)?,
             created: ns(CREATED)?,
+            newest_created: find(NEWEST_CREATED).map(|_| ns(NEWEST_CREATED)).transpose()?,
             compute_time: Duration::try_from_secs_f64(compute_ms / 1e3).map_err(|error| wrong(COMPUTE_MS, &error))?,
             input_version: find(INPUT_VERSION).map(str::to_owned),
             rows: get(ROWS)?.parse().map_err(|error: std::num::ParseIntError| wrong(ROWS, &error))?,
@@ -119,6 +125,7 @@ mod tests {
             },
             known_until: Timestamp::from_ns(7),
             created: Timestamp::from_ns(-7),
+            newest_created: Some(Timestamp::from_ns(-5)),
             compute_time: Duration::from_micros(1234),
             input_version: Some("v7".to_owned()),
             rows: 3,
@@ -128,16 +135,24 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         assert_eq!(BlockMeta::parse(&meta().description()).unwrap(), meta());
-        let without = BlockMeta { input_version: None, ..meta() };
+        let without = BlockMeta { input_version: None, newest_created: None, ..meta() };
         assert_eq!(BlockMeta::parse(&without.description()).unwrap(), without);
     }
 
     #[test]
     fn a_missing_or_wrong_key_is_named() {
-        for at in 0..meta().description().len() - 1 {
+        for at in 0..meta().description().len() {
             let mut missing = meta().description();
             let (key, _) = missing.remove(at);
-            assert_eq!(BlockMeta::parse(&missing), Err(format!("metadata {key} is missing")));
+            let found = BlockMeta::parse(&missing);
+            match key.as_str() {
+                INPUT_VERSION => {
+                    assert_eq!(found.unwrap().input_version, None);
+                    continue;
+                }
+                NEWEST_CREATED => assert_eq!(found.unwrap().newest_created, None),
+                _ => assert_eq!(found, Err(format!("metadata {key} is missing"))),
+            }
             let mut wrong = meta().description();
             wrong[at].1 = "?".to_owned();
             assert!(BlockMeta::parse(&wrong).unwrap_err().contains(&key), "{key}");

@@ -74,6 +74,11 @@ impl AnswerBlock {
         self.served_at.since(self.cached.block.created)
     }
 
+    /// When the last of the source rows became known that it was computed from; `None` where its source does not say so.
+    pub fn newest_created(&self) -> Option<Timestamp> {
+        self.cached.block.newest_created
+    }
+
     /// How long reading or computing it took; zero from memory.
     pub fn took(&self) -> Duration {
         self.took

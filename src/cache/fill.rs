@@ -196,6 +196,12 @@ impl Core {
         catch_unwind(AssertUnwindSafe(|| supply.version(&gap))).ok().flatten()
     }
 
+    /// Asks the source when the last of what a block was computed from became known; a panic is that it does not say.
+    fn newest_created(&self, wanted: &Wanted<'_>, supply: &mut dyn Supply, known: TimeRange) -> Option<Timestamp> {
+        let gap = Gap::new(wanted.view.clone(), wanted.entity.clone(), known);
+        catch_unwind(AssertUnwindSafe(|| supply.newest_created(&gap))).ok().flatten()
+    }
+
     /// Runs a compute: an error, a panic or a wrong batch is an error that names view, entity and gap.
     pub fn compute(
         &self,
@@ -249,11 +255,13 @@ impl Core {
         let tail = task.tail.as_ref().map(|tail| &tail.block);
         let failed = |error| Failed { indexes: vec![task.index], error };
         let until = task.block.end().min(range.end());
+        let known = TimeRange::new(task.block.start(), until).ok();
         let block = FeatureBlock {
             id: wanted.id(task.block),
             known_until: until,
             // Extending a tail does not make its older part young.
             created: tail.map_or_else(|| self.now(), |tail| tail.created),
+            newest_created: known.and_then(|known| self.newest_created(wanted, supply, known)),
             compute_time: tail.map_or(Duration::ZERO, |tail| tail.compute_time) + took,
             input_version: None,
             batch: join(tail.map(|tail| &tail.batch), &new).map_err(failed)?,
@@ -269,8 +277,9 @@ impl Core {
         let new_rows = event_times(&new).partition_point(|time| *time < settled_until.as_ns());
         let is_news = settled_until >= task.block.end() || new_rows > 0 || settled_until.since(known_before) >= QUIET;
         let mut versioned = |block: FeatureBlock| {
-            let known = TimeRange::new(task.block.start(), block.known_until);
-            FeatureBlock { input_version: known.ok().and_then(|known| self.version(wanted, supply, known)), ..block }
+            let Ok(known) = TimeRange::new(task.block.start(), block.known_until) else { return block };
+            let newest_created = self.newest_created(wanted, supply, known);
+            FeatureBlock { newest_created, input_version: self.version(wanted, supply, known), ..block }
         };
         let cached = if settled_until == until && is_news {
             self.keep(wanted, versioned(block), generation)

@@ -116,6 +116,13 @@ pub trait Source: Send + Sync {
         let _ = gap;
         None
     }
+
+    /// When the last of the rows became known that a block's features were just computed from, kept in its metadata. The
+    /// gap is the block, up to where it is known. `None` where that is not known.
+    fn newest_created(&self, gap: &Gap) -> Option<Timestamp> {
+        let _ = gap;
+        None
+    }
 }
 
 #[cfg(test)]

@@ -253,6 +253,7 @@ fn decode(id: &BlockId, view: &FeatureView, bytes: Bytes) -> Result<FeatureBlock
         id: meta.id,
         known_until: meta.known_until,
         created: meta.created,
+        newest_created: meta.newest_created,
         compute_time: meta.compute_time,
         input_version: meta.input_version,
         batch: decoded.batch,

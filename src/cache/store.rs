@@ -139,6 +139,16 @@ impl FeatureStore {
         result
     }
 
+    /// Computes a gap as for a request, with the same checks, and keeps nothing of it.
+    #[cfg(feature = "definitions")]
+    pub(crate) fn compute_past(
+        &self,
+        gap: &Gap,
+        mut compute: impl FnMut(&Gap) -> Result<RecordBatch>,
+    ) -> Result<RecordBatch> {
+        self.0.core.compute(gap, &mut |gap| Ok(compute(gap)?))
+    }
+
     /// What the cache holds of a range, or `None` where that is not all of it. Never computes, and is
     /// no event of the service level.
     ///

@@ -15,6 +15,9 @@ pub trait Supply {
 
     /// The version of what a block is computed from.
     fn version(&self, gap: &Gap) -> Option<String>;
+
+    /// When the last of what a block was just computed from became known.
+    fn newest_created(&self, gap: &Gap) -> Option<Timestamp>;
 }
 
 /// A closure, trusted up to `now - lateness`.
@@ -30,6 +33,10 @@ impl<F: FnMut(&Gap) -> Result<RecordBatch, ComputeError>> Supply for Closure<F> 
     }
 
     fn version(&self, _: &Gap) -> Option<String> {
+        None
+    }
+
+    fn newest_created(&self, _: &Gap) -> Option<Timestamp> {
         None
     }
 }
@@ -48,5 +55,9 @@ impl<S: Source> Supply for FromSource<'_, S> {
 
     fn version(&self, gap: &Gap) -> Option<String> {
         self.0.version(gap)
+    }
+
+    fn newest_created(&self, gap: &Gap) -> Option<Timestamp> {
+        self.0.newest_created(gap)
     }
 }

@@ -14,6 +14,12 @@ pub enum Match {
 }
 
 impl Match {
+    /// The newest row that is not later than `at`, by its age; all in nanoseconds.
+    pub(super) fn of(row: usize, time: i64, at: i64, ttl: Duration) -> Self {
+        let ttl = i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX);
+        if at.saturating_sub(time) <= ttl { Self::Present(row) } else { Self::Expired(row) }
+    }
+
     /// The row that counts.
     pub fn row(self) -> Option<usize> {
         match self {
@@ -26,16 +32,16 @@ impl Match {
 /// The row that counts at each of the times `at`: of the rows with these ascending event times the newest one with
 /// `at - ttl <= event time <= at`, both ends included. All in nanoseconds. `O(at · log times)`.
 pub fn as_of(times: &[i64], at: &[i64], ttl: Duration) -> Vec<Match> {
-    let ttl = i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX);
-    let at_time = |at: &i64| {
-        let row = times.partition_point(|time| time <= at).checked_sub(1);
-        match row.and_then(|row| Some((row, *times.get(row)?))) {
-            Some((row, time)) if at.saturating_sub(time) <= ttl => Match::Present(row),
-            Some((row, _)) => Match::Expired(row),
-            None => Match::Missing,
-        }
-    };
-    at.iter().map(at_time).collect()
+    at.iter().map(|at| newest(times, *at, *at, ttl)).collect()
+}
+
+/// The same at one time, of the rows up to `until`.
+pub(super) fn newest(times: &[i64], until: i64, at: i64, ttl: Duration) -> Match {
+    let row = times.partition_point(|time| *time <= until).checked_sub(1);
+    match row.and_then(|row| Some((row, *times.get(row)?))) {
+        Some((row, time)) => Match::of(row, time, at, ttl),
+        None => Match::Missing,
+    }
 }
 
 #[cfg(test)]

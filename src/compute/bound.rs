@@ -7,12 +7,12 @@ use arrow::datatypes::Schema;
 use super::computing::Computing;
 use super::opening::Opening;
 use super::recipe::Recipe;
-use super::rows::Frame;
-use crate::cache::{FeatureStore, Gap};
+use super::rows::{Created, Frame};
+use crate::cache::{Answer, AnswerBlock, FeatureStore, Gap};
 use crate::definition::{Expression, ViewDefinition};
 use crate::error::{Error, Result};
 use crate::model::{EntityKey, Outcome, TimeRange, Timestamp};
-use crate::source::{Pushed, Rows};
+use crate::source::{Pushed, Versions};
 
 /// A view with what it takes to compute it.
 pub(super) struct Bound {
@@ -38,10 +38,10 @@ impl Bound {
                     return Err(objection);
                 }
                 let columns = self.columns(&schema);
-                Ok(frame(&source.ask(store, |reader| reader.read(entity, range, &columns))?))
+                source.ask(store, |reader| frame(&reader.versions(entity, range, &columns)?, range))
             }
             Supply::Pushed(pushed) => {
-                Ok(frame(&pushed.read(store.cache_dir(), entity, range, &self.columns(&pushed.schema()))?))
+                frame(&pushed.versions(store.cache_dir(), entity, range, &self.columns(&pushed.schema()))?, range)
             }
             Supply::View(read) => {
                 let computing = Computing::new(store, read);
@@ -52,14 +52,14 @@ impl Bound {
                         let gap = Gap::new(read.recipe.view().clone(), entity.clone(), answer.range());
                         Frame::of_batch(&computing.features(&gap)?)
                     }
-                    _ => Frame::of_batch(&answer.to_batch()?),
+                    _ => Ok(Frame::of_batch(&answer.to_batch()?)?.with_created(created(&answer))),
                 }
             }
         }
     }
 
     /// Those columns of the rows that are read, in the order of their names.
-    fn columns<'a>(&'a self, schema: &'a Schema) -> Vec<&'a str> {
+    pub(super) fn columns<'a>(&'a self, schema: &'a Schema) -> Vec<&'a str> {
         let all = || schema.fields().iter().map(|field| field.name().as_str()).collect::<Vec<_>>();
         let mut columns: Vec<&str> = self.recipe.columns().map_or_else(all, |columns| columns.into_iter().collect());
         // Times are always read; asked for by name they are not among the columns.
@@ -99,8 +99,15 @@ impl Bound {
     }
 }
 
-fn frame(rows: &Rows) -> Frame {
-    Frame::new(rows.times().to_vec().into(), rows.batch().clone())
+/// The rows of a range, from all versions that there are.
+fn frame(versions: &Versions<'_>, range: TimeRange) -> Result<Frame> {
+    Ok(Frame::of_rows(&versions.rows(range)?).with_created(Created::of_versions(versions)))
+}
+
+/// When the rows of an answer's blocks became known, where all of them say so.
+fn created(answer: &Answer) -> Option<Vec<Created>> {
+    let of_block = |block: &AnswerBlock| Some(Created::within(block.range(), block.newest_created()?));
+    answer.blocks().iter().map(of_block).collect()
 }
 
 /// The columns that are known to be read. Those of SQL are told by DuckDB, whose names know no case.

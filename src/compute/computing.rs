@@ -80,4 +80,13 @@ impl Source for Computing<'_> {
     fn version(&self, gap: &Gap) -> Option<String> {
         self.digest(gap).ok()
     }
+
+    fn newest_created(&self, gap: &Gap) -> Option<Timestamp> {
+        // Of what was read for the compute: to read it again would tell of other rows.
+        let range = TimeRange::new(gap.source_start(), gap.range().end()).ok()?;
+        let rows = self.known(gap.entity(), range)?;
+        // What fills the first nulls lies before them.
+        let from = self.bound.filled_from(range.start());
+        rows.newest_created(TimeRange::new(from, range.end()).ok()?)
+    }
 }

@@ -16,6 +16,7 @@
 //! | `validate` | whether views keep what they declare |
 //! | `service` | the features of a service at given times |
 //! | `asof` | which row counts at a time |
+//! | `known`, `past` | which was known at a time; features of what was known then |
 
 mod asof;
 mod bound;
@@ -23,7 +24,9 @@ mod changes;
 mod computing;
 mod features;
 mod function;
+mod known;
 mod opening;
+mod past;
 mod push;
 mod readers;
 mod recipe;

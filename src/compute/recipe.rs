@@ -85,6 +85,11 @@ impl Recipe {
         (!columns.contains("*")).then_some(columns)
     }
 
+    /// Whether a query makes its rows, which may give them other event times than those that it reads.
+    pub fn is_retimed(&self) -> bool {
+        self.select.is_some()
+    }
+
     /// The features of a gap, from rows that begin where its source does.
     pub fn compute(&self, gap: &Gap, rows: &Frame) -> Result<RecordBatch> {
         let mut times = Vec::new();

@@ -12,19 +12,70 @@ use twox_hash::xxhash3_128::Hasher;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EVENT_TIME, TimeRange, Timestamp};
+use crate::source::{Rows, Versions};
 
 /// Rows of one entity in the order of their event times, which strictly increase.
 #[derive(Debug, Clone)]
 pub(super) struct Frame {
     times: ScalarBuffer<i64>,
     columns: RecordBatch,
+    /// When they became known, where their source says so; in the order of their event times, also those of rows that
+    /// were cut off.
+    created: Option<Arc<[Created]>>,
+}
+
+/// When rows became known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Created {
+    /// The event times between which the rows lie, both included.
+    events: (i64, i64),
+    /// When the last of them became known.
+    newest: i64,
+}
+
+impl Created {
+    /// Of every version; `None` where their source does not say it.
+    pub fn of_versions(versions: &Versions<'_>) -> Option<Vec<Self>> {
+        let of = |(event, newest)| Self { events: (event, event), newest };
+        versions.have_created().then(|| versions.times().map(of).collect())
+    }
+
+    /// Of all rows in a range.
+    pub fn within(range: TimeRange, newest: Timestamp) -> Self {
+        let last = range.end().as_ns().saturating_sub(1);
+        Self { events: (range.start().as_ns(), last), newest: newest.as_ns() }
+    }
 }
 
 impl Frame {
     /// Of times and columns without them, both of one length.
     pub fn new(times: ScalarBuffer<i64>, columns: RecordBatch) -> Self {
         debug_assert_eq!(times.len(), columns.num_rows());
-        Self { times, columns }
+        Self { times, columns, created: None }
+    }
+
+    /// Of what a source has.
+    pub fn of_rows(rows: &Rows) -> Self {
+        Self::new(rows.times().to_vec().into(), rows.batch().clone())
+    }
+
+    /// The same, with when they became known: of single rows, or of ranges that do not overlap.
+    pub fn with_created(self, created: Option<Vec<Created>>) -> Self {
+        let sorted = |mut created: Vec<Created>| {
+            created.sort_unstable_by_key(|created| created.events);
+            created.into()
+        };
+        Self { created: created.map(sorted), ..self }
+    }
+
+    /// When the last of the rows in a range became known, where their source says so: the beginning of time where there
+    /// is none.
+    pub fn newest_created(&self, range: TimeRange) -> Option<Timestamp> {
+        let created = self.created.as_ref()?;
+        let from = created.partition_point(|created| created.events.1 < range.start().as_ns());
+        let to = created.partition_point(|created| created.events.0 < range.end().as_ns());
+        let newest = created.get(from..to).unwrap_or_default().iter().map(|created| created.newest).max();
+        Some(newest.map_or(Timestamp::MIN, Timestamp::from_ns))
     }
 
     /// Of a batch with a column of event times.
@@ -89,6 +140,12 @@ impl Frame {
         before(range.start())..before(range.end())
     }
 
+    /// The newest row up to a time, which is included, with its own.
+    pub fn newest(&self, until: i64) -> Option<(usize, i64)> {
+        let row = self.times.partition_point(|time| *time <= until).checked_sub(1)?;
+        Some((row, *self.times.get(row)?))
+    }
+
     /// The rows up to a time, which is included.
     pub fn until(&self, last: i64) -> Self {
         self.slice(0..self.times.partition_point(|time| *time <= last))
@@ -106,7 +163,7 @@ impl Frame {
             return Ok(self.clone());
         }
         let columns = RecordBatch::try_new(self.columns.schema(), columns).map_err(broken)?;
-        Ok(Self::new(self.times.clone(), columns))
+        Ok(Self { columns, ..self.clone() })
     }
 
     /// A digest of these rows: their times, and the names, types and values of their columns, bit for bit.
@@ -137,7 +194,8 @@ impl Frame {
 
     fn slice(&self, rows: Range<usize>) -> Self {
         let (start, length) = (rows.start, rows.len());
-        Self { times: self.times.slice(start, length), columns: self.columns.slice(start, length) }
+        let (times, columns) = (self.times.slice(start, length), self.columns.slice(start, length));
+        Self { times, columns, created: self.created.clone() }
     }
 }
 

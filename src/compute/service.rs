@@ -10,8 +10,9 @@ use arrow::array::{
 use arrow::compute::{CastOptions, cast_with_options, take};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
-use super::asof::{Match, as_of};
+use super::asof::Match;
 use super::features::Features;
+use super::past::{Matched, Question};
 use super::rows::{Frame, broken};
 use crate::definition::{FeatureReference, OnDemandDefinition, ServiceDefinition, ServiceFeature, ValueType};
 use crate::error::{Error, ErrorKind, Result};
@@ -40,12 +41,6 @@ pub struct ServiceRows {
     pub presence: Vec<Vec<Presence>>,
 }
 
-/// The rows of one view that count at each time.
-struct Matched {
-    frame: Frame,
-    matches: Vec<Match>,
-}
-
 /// A feature at each of the times.
 #[derive(Clone)]
 struct Column {
@@ -58,10 +53,16 @@ impl Features {
     /// The features of the service `name` for `entity` at each of the times `at`, which strictly increase: of each
     /// view the newest row with `at - ttl <= event time <= at`. Each view that it reads is one request.
     ///
+    /// Where the source of a view has a created time, also through views in between, the row is the one that would have
+    /// been computed at that time, from source rows with `created time <= at` (a row without one is known at its event
+    /// time), bit for bit. Where something was not known yet that a cached row was computed from, it is computed from
+    /// what was, and not kept. Rows of a fallback count as they are where the source is away.
+    ///
     /// # Errors
     /// `NotFound` where no such service is defined; `Invalid` where times do not increase, a view has no `ttl`, or a
     /// feature needs data that only a request brings, as for [`service_with`](Self::service_with); otherwise those of
-    /// [`get_or_compute`](Self::get_or_compute).
+    /// [`get_or_compute`](Self::get_or_compute), and those of a source that cannot be read, or whose rows were not
+    /// allowed at one of the times.
     pub fn service(&self, name: &ServiceName, entity: &EntityKey, at: &[Timestamp]) -> Result<ServiceRows> {
         let nothing = RecordBatchOptions::new().with_row_count(Some(at.len()));
         let nothing = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &nothing);
@@ -168,7 +169,7 @@ impl Features {
             let values = new_null_array(data_type.unwrap_or(&DataType::Null), at.len());
             return Ok(Column { name, values, presence: vec![Presence::Missing; at.len()] });
         };
-        let column = matched.frame.columns().column_by_name(name.as_str());
+        let column = matched.rows.column_by_name(name.as_str());
         let column =
             column.ok_or_else(|| Error::internal(format!("view {} lost its feature {name}", reference.view)))?;
         let rows: UInt64Array = matched.matches.iter().map(|found| found.row().map(|row| row as u64)).collect();
@@ -189,9 +190,9 @@ impl Features {
         let (Some(first), Some(last)) = (at.first(), at.last()) else { return Ok(None) };
         let from = first.saturating_sub(i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX));
         let range = TimeRange::new(Timestamp::from_ns(from), Timestamp::from_ns(last.saturating_add(1)))?;
-        let frame = Frame::of_batch(&self.get_or_compute(name, entity, range)?.to_batch()?)?;
-        let matches = as_of(frame.times(), at, ttl);
-        Ok(Some(Matched { frame, matches }))
+        let answer = self.get_or_compute(name, entity, range)?;
+        let question = Question { bound: self.bound(name)?, entity, from, at, ttl };
+        self.matched_then(&question, &answer).map(Some)
     }
 
     fn ttl(&self, name: &ViewName) -> Result<Duration> {

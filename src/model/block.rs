@@ -15,8 +15,10 @@ pub struct FeatureBlock {
     pub id: BlockId,
     /// The event time up to which it is complete: the end of its range, or earlier for the tail.
     pub known_until: Timestamp,
-    /// When it was computed.
+    /// When it was computed; of a tail that was extended, when its oldest part was.
     pub created: Timestamp,
+    /// When the last of the source rows became known that it was computed from, where the source says so.
+    pub newest_created: Option<Timestamp>,
     /// How long computing took, extensions of the tail included.
     pub compute_time: Duration,
     /// The version of what it was computed from, where the source states one.

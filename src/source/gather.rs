@@ -1,7 +1,7 @@
 //! Rows as they are found, file by file or from one table.
 
-use arrow::array::{ArrayRef, new_empty_array};
-use arrow::compute::concat;
+use arrow::array::{ArrayRef, BooleanArray, new_empty_array};
+use arrow::compute::{concat, filter};
 
 use super::column::Column;
 use crate::error::{Error, Result};
@@ -41,6 +41,28 @@ impl Gathered {
             Some((last, end)) if last == place => *end = self.times.len(),
             _ => self.places.push((place.to_owned(), self.times.len())),
         }
+    }
+
+    /// The rows for which `keep` is true.
+    pub(super) fn filtered(&self, keep: &BooleanArray) -> Result<Self> {
+        let is_kept = |row: &usize| *row < keep.len() && keep.value(*row);
+        let kept: Vec<usize> = (0..self.times.len()).filter(is_kept).collect();
+        let of = |pieces: &Vec<ArrayRef>| {
+            let mut end = 0;
+            let kept = pieces.iter().map(|piece| {
+                let keep = keep.slice(end, piece.len());
+                end += piece.len();
+                filter(piece, &keep).map_err(|error| Error::internal(error.to_string()))
+            });
+            kept.collect::<Result<Vec<_>>>()
+        };
+        let places = self.places.iter().map(|(place, end)| (place.clone(), kept.partition_point(|row| row < end)));
+        Ok(Self {
+            times: kept.iter().filter_map(|row| self.times.get(*row).copied()).collect(),
+            created: kept.iter().filter_map(|row| self.created.get(*row).copied()).collect(),
+            pieces: self.pieces.iter().map(of).collect::<Result<_>>()?,
+            places: places.collect(),
+        })
     }
 
     /// The event time of a row.

@@ -21,7 +21,7 @@ use super::gather::Gathered;
 use super::moment::Clockface;
 use super::policy::is_possible;
 use super::rows::Rows;
-use super::settle::Settle;
+use super::versions::Versions;
 use crate::block::{self, BlockError};
 use crate::definition::{EntityDefinition, OnDuplicate, OnViolation, SourceDefinition};
 use crate::error::{Error, ErrorKind, Result};
@@ -315,6 +315,20 @@ impl Pushed {
     /// `Invalid` where a column is unknown or was pushed with another type, or the rows are not what the definition
     /// allows; `Corrupt` where a file is damaged; `Unavailable` where one cannot be read.
     pub fn read(&self, dir: &CacheDir, entity: &EntityKey, range: TimeRange, columns: &[&str]) -> Result<Rows> {
+        self.versions(dir, entity, range, columns)?.rows(range)
+    }
+
+    /// Every version of the rows that [`read`](Self::read) chooses from.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read), but for rows that are not allowed: which of them count is not decided yet.
+    pub fn versions(
+        &self,
+        dir: &CacheDir,
+        entity: &EntityKey,
+        range: TimeRange,
+        columns: &[&str],
+    ) -> Result<Versions<'_>> {
         let owner = self.owner(entity);
         let wanted = columns.iter().map(|name| self.position(name)).collect::<Result<Vec<_>>>()?;
         // Whether a row is left out must not depend on what else is asked for.
@@ -340,7 +354,7 @@ impl Pushed {
         }
         let columns: Vec<&Column> = all.iter().filter_map(|at| self.columns.get(*at)).collect();
         let keys = entity.pairs().map(|(name, value)| (name.to_string(), value.clone())).collect();
-        Settle { source: &self.definition, keys: &keys }.rows(&[gathered], &columns, wanted.len(), range)
+        Ok(Versions { source: &self.definition, keys, columns, asked: wanted.len(), gathered: vec![gathered] })
     }
 
     /// The event time of an entity's newest row.

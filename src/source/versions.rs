@@ -1,5 +1,7 @@
 //! Every version of the rows of one entity, before it is decided which of them count.
 
+use arrow::array::BooleanArray;
+
 use super::column::Column;
 use super::gather::Gathered;
 use super::intake::Keys;
@@ -22,6 +24,20 @@ pub struct Versions<'a> {
 }
 
 impl Versions<'_> {
+    /// Whether the source says when its rows became known.
+    pub fn have_created(&self) -> bool {
+        self.source.created_time.is_some()
+    }
+
+    /// The event time of each version, and when it became known: a row that does not say it, at its event time. In
+    /// nanoseconds, in no order; of a long table once for each series.
+    pub fn times(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
+        self.gathered.iter().flat_map(|gathered| {
+            let rows = gathered.times.iter().enumerate();
+            rows.map(|(row, at)| (*at, known(*at, gathered.created.get(row).copied().flatten())))
+        })
+    }
+
     /// The rows of a range that lies within the one that was read.
     ///
     /// # Errors
@@ -29,6 +45,29 @@ impl Versions<'_> {
     pub fn rows(&self, range: TimeRange) -> Result<Rows> {
         Settle { source: self.source, keys: &self.keys }.rows(&self.gathered, &self.columns, self.asked, range)
     }
+
+    /// The same, from versions alone that were known at a time, as if there were no others.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows), of what was not allowed then.
+    pub fn rows_known(&self, range: TimeRange, at: Timestamp) -> Result<Rows> {
+        let from = filled_from(self.source, range).as_ns();
+        let is_known = |event: i64, created: Option<i64>| {
+            from <= event && event < range.end().as_ns() && known(event, created) <= at.as_ns()
+        };
+        let kept = |gathered: &Gathered| {
+            let created = (0..gathered.times.len()).map(|row| gathered.created.get(row).copied().flatten());
+            let kept = gathered.times.iter().zip(created).map(|(event, created)| Some(is_known(*event, created)));
+            gathered.filtered(&kept.collect::<BooleanArray>())
+        };
+        let gathered = self.gathered.iter().map(kept).collect::<Result<Vec<_>>>()?;
+        Settle { source: self.source, keys: &self.keys }.rows(&gathered, &self.columns, self.asked, range)
+    }
+}
+
+/// When a row became known.
+fn known(event: i64, created: Option<i64>) -> i64 {
+    created.unwrap_or(event)
 }
 
 /// Where what fills the first nulls of a range may lie.
