@@ -176,7 +176,7 @@ impl FeatureStore {
     /// removed: then repeat it.
     pub fn invalidate(&self, view: &FeatureView, entity: &EntityKey, range: TimeRange) -> Result<u64> {
         view.check_entity(entity)?;
-        self.invalidate_scope(view.name(), Some(entity), Some(range), ("request", &[]))
+        self.invalidate_scope(view.name(), Some(entity), Some(range), ("request", None))
     }
 
     /// Forgets every block of a view, in every version. Returns how many there were.
@@ -184,7 +184,7 @@ impl FeatureStore {
     /// # Errors
     /// `Unavailable` where a file cannot be removed: then repeat it.
     pub fn invalidate_view(&self, view: &FeatureView) -> Result<u64> {
-        self.invalidate_scope(view.name(), None, None, ("request", &[]))
+        self.invalidate_scope(view.name(), None, None, ("request", None))
     }
 
     /// Makes copies in memory old, and forbids whatever is computed at this moment to be kept.
@@ -200,10 +200,10 @@ impl FeatureStore {
         view: &ViewName,
         entity: Option<&EntityKey>,
         range: Option<TimeRange>,
-        (cause, blocks): (&str, &[(Fingerprint, Span)]),
+        (cause, version): (&str, Option<(Fingerprint, Span)>),
     ) -> Result<u64> {
         let core = &self.0.core;
-        let scope = upkeep::Scope { view, entity, range, blocks };
+        let scope = upkeep::Scope { view, version, entity, range };
         // Somebody asked for it, or something went: a push that took nothing away is no news.
         let is_news = |record: &Record| matches!(record, Record::Invalidated(done) if done.blocks > 0);
         let journal = |records: &[Record]| {

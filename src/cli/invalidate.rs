@@ -84,7 +84,7 @@ pub fn run(options: &Options, session: &Session) -> Result<InvalidateFacts, Fail
     let now = || session.now();
     let mut blocks = 0;
     for entity in &entities {
-        let scope = Scope { view: &options.view, entity: entity.as_ref(), range, blocks: &[] };
+        let scope = Scope { view: &options.view, version: None, entity: entity.as_ref(), range };
         blocks += upkeep::invalidate(&cache.dir, &scope, &options.cause, now, |records| cache.journal(records))?;
     }
     // What `larder serve` exports of it.

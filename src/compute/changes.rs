@@ -186,7 +186,7 @@ impl Features {
                     computing.features(&gap)?;
                 }
                 let scope = Some(gap.range());
-                let cause = (CAUSE, &[(view.fingerprint(), view.span())][..]);
+                let cause = (CAUSE, Some((view.fingerprint(), view.span())));
                 changes.outdated += self.store().invalidate_scope(view.name(), Some(entity), scope, cause)?;
             }
         }

@@ -17,7 +17,7 @@ use super::known::{Asked, Dependence, History, Verdict, Version};
 use super::rows::{Frame, broken};
 use crate::cache::{Answer, FeatureStore, Gap};
 use crate::definition::{Fill, Layout, SourceDefinition};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntityKey, Outcome, TimeRange, Timestamp};
 use crate::source::Versions;
 
@@ -63,7 +63,12 @@ impl Features {
         }
         match self.corrected(question, &cached, &unsure) {
             // What is only answered for want of better is no better for its time.
-            Err(_) if answer.outcome() == Outcome::Fallback => Ok(as_cached(&cached)),
+            Err(error)
+                if answer.outcome() == Outcome::Fallback
+                    && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::NotFound) =>
+            {
+                Ok(as_cached(&cached))
+            }
             corrected => corrected,
         }
     }

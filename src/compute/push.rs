@@ -34,6 +34,8 @@ pub struct Push {
 struct Note {
     source: String,
     entity: Option<EntityKey>,
+    /// The event times of the rows: what was computed from them meanwhile has to be forgotten too.
+    times: BTreeSet<i64>,
     /// The views that depend on the rows, with the first and the last time that may be others, in nanoseconds.
     forget: Vec<Forget>,
 }
@@ -76,8 +78,8 @@ impl Features {
     fn keep(&self, pushed: &Pushed, entity: Option<&EntityKey>, new: &NewRows) -> Result<(BTreeSet<i64>, u64)> {
         let (dir, source) = (self.store().cache_dir(), &pushed.definition().name);
         let times = new.times().iter().copied().collect();
-        let note =
-            Note { source: source.to_string(), entity: entity.cloned(), forget: self.to_forget(source, &times)? };
+        let forget = self.to_forget(source, &times)?;
+        let note = Note { source: source.to_string(), entity: entity.cloned(), times, forget };
         let text = serde_json::to_vec(&note)
             .map_err(|error| Error::with_source(ErrorKind::Internal, "a push cannot be written as JSON", error))?;
         let intent = dir.intend_push(&text)?;
@@ -132,10 +134,10 @@ impl Features {
             let view = ViewName::new(view)?;
             for (start, end) in ranges {
                 let range = TimeRange::new(Timestamp::from_ns(*start), Timestamp::from_ns(*end))?;
-                self.store().invalidate_scope(&view, note.entity.as_ref(), Some(range), (CAUSE, &[]))?;
+                self.store().invalidate_scope(&view, note.entity.as_ref(), Some(range), (CAUSE, None))?;
             }
         }
-        Ok(())
+        self.invalidate_dependents(&SourceName::new(&note.source)?, note.entity.as_ref(), &note.times).map(drop)
     }
 
     /// The source of pushed rows of this name.
@@ -187,9 +189,9 @@ impl Features {
         times: &BTreeSet<i64>,
     ) -> Result<u64> {
         let mut count = 0;
-        for Dependent { view, versions, blocks } in self.dependents(source, times)? {
+        for Dependent { view, version, blocks } in self.dependents(source, times)? {
             for range in blocks {
-                count += self.store().invalidate_scope(&view, entity, Some(range), (CAUSE, &versions))?;
+                count += self.store().invalidate_scope(&view, entity, Some(range), (CAUSE, version))?;
             }
         }
         Ok(count)

@@ -15,11 +15,11 @@ use crate::cache::FeatureStore;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Fingerprint, SourceName, Span, TimeRange, Timestamp, ViewName};
 
-/// A view whose blocks depend on rows, and which of them.
+/// A version of a view whose blocks depend on rows, and which of them.
 pub(super) struct Dependent {
     pub view: ViewName,
-    /// The versions that are known to, with the length of their blocks.
-    pub versions: Vec<(Fingerprint, Span)>,
+    /// The version, with the length of its blocks; `None` for every version.
+    pub version: Option<(Fingerprint, Span)>,
     /// Whole blocks.
     pub blocks: Vec<TimeRange>,
 }
@@ -94,43 +94,37 @@ impl Features {
         self.0.views.values().flatten().map(|bound| &**bound).filter(of_source)
     }
 
-    /// All views with blocks that depend on rows with these event times.
+    /// All versions of views with blocks that depend on rows with these event times.
     pub(super) fn dependents(&self, source: &SourceName, times: &BTreeSet<i64>) -> Result<Vec<Dependent>> {
-        let mut found: BTreeMap<ViewName, Dependent> = BTreeMap::new();
-        let mut add = |view: ViewName, version: Option<(Fingerprint, Span)>, mut blocks: Vec<TimeRange>| {
-            let dependent = found.entry(view).or_insert_with_key(|view| Dependent {
-                view: view.clone(),
-                versions: Vec::new(),
-                blocks: Vec::new(),
-            });
-            dependent.versions.extend(version);
-            dependent.blocks.append(&mut blocks);
-        };
+        let mut found = BTreeMap::new();
         for bound in self.readers_of_pushed(source) {
             let Some((_, steps)) = bound.way() else { continue };
             let view = bound.recipe.view();
-            add(view.name().clone(), Some((view.fingerprint(), view.span())), reached(&steps, times)?);
+            found.insert((view.name().clone(), Some(view.fingerprint())), (Some(view.span()), reached(&steps, times)?));
         }
         for (path, text) in self.store().cache_dir().push_readers(source)? {
             let noted = serde_json::from_slice::<Reading>(&text).ok();
             match noted.and_then(|noted| Some((ViewName::new(&noted.view).ok()?, noted.version()?, noted))) {
-                Some((view, version, noted)) => add(view, Some(version), reached(&noted.steps, times)?),
+                Some((view, (fingerprint, span), noted)) => {
+                    found.insert((view, Some(fingerprint)), (Some(span), reached(&noted.steps, times)?));
+                }
                 // Whatever a later version of this program may say: any block of the view may depend on the rows.
                 None => {
-                    if let Some(view) = view_of(&path) {
-                        add(view, None, vec![TimeRange::new(Timestamp::MIN, Timestamp::MAX)?]);
-                    }
+                    let Some(view) = view_of(&path) else { continue };
+                    tracing::warn!(
+                        target: "larder::cache", source = %source, %view, note = %path.display(),
+                        "a note of who computes from pushed rows cannot be read: each push forgets all blocks of the view"
+                    );
+                    let all = TimeRange::new(Timestamp::MIN, Timestamp::MAX)?;
+                    found.insert((view, None), (None, vec![all]));
                 }
             }
         }
-        let whole = |mut dependent: Dependent| {
-            dependent.blocks.sort_by_key(TimeRange::start);
-            dependent.blocks = joined(dependent.blocks.iter().map(|range| (range.start(), range.end())))?;
-            dependent.versions.sort_unstable_by_key(|(fingerprint, _)| *fingerprint);
-            dependent.versions.dedup();
-            Ok(dependent)
+        let dependent = |((view, fingerprint), (span, blocks)): (_, (Option<Span>, _))| {
+            let version = Option::zip(fingerprint, span);
+            Dependent { view, version, blocks }
         };
-        found.into_values().map(whole).collect()
+        Ok(found.into_iter().map(dependent).collect())
     }
 }
 

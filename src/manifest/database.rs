@@ -21,6 +21,8 @@ use crate::model::Timestamp;
 /// How long a file that a stranger holds is asked for.
 const STRANGER_PATIENCE: Duration = Duration::from_millis(500);
 const STRANGER_PAUSE: Duration = Duration::from_millis(50);
+/// More files than DuckDB has open at once.
+const DESCRIPTORS: usize = 16;
 /// How many damaged manifests are kept for somebody to look at.
 const KEPT: usize = 2;
 /// What DuckDB keeps beside its file.
@@ -102,6 +104,11 @@ impl<'lock> Database<'lock> {
 }
 
 fn connect(path: &Path) -> Result<Connection> {
+    ask_for_descriptors().map_err(|error| {
+        let what =
+            "the manifest needs file descriptors, and this process has hardly any left: raise its limit (ulimit -n)";
+        Error::with_source(ErrorKind::Unavailable, what, error)
+    })?;
     let begun = Instant::now();
     loop {
         let opened = config().and_then(|config| Connection::open_with_flags(path, config));
@@ -112,6 +119,12 @@ fn connect(path: &Path) -> Result<Connection> {
             other => return other,
         }
     }
+}
+
+/// That there are descriptors for all that DuckDB opens. Where it gets none it ends the process, this one, in the middle.
+fn ask_for_descriptors() -> std::io::Result<()> {
+    let taken: std::io::Result<Vec<File>> = (0..DESCRIPTORS).map(|_| File::open("/dev/null")).collect();
+    taken.map(drop)
 }
 
 /// Whether DuckDB could open the file now: asks for its `fcntl` lock and takes none, so that nobody is kept out.

@@ -12,10 +12,10 @@ impl Versions<'_> {
     /// is one, and the columns that were asked for, under their names in the definition.
     ///
     /// # Errors
-    /// `Invalid` where they are more than can be held at once.
+    /// `Invalid` for a long table, whose series are several tables, and where they are more than can be held at once.
     pub fn every(&self) -> Result<RecordBatch> {
         let [gathered] = self.gathered.as_slice() else {
-            return Err(Error::internal("the rows of a long table are several"));
+            return Err(Error::invalid("a long table is no one table: read its series with rows"));
         };
         let times = TimestampNanosecondArray::from(gathered.times.clone()).with_timezone("UTC");
         let mut columns: Vec<(&str, ArrayRef)> = vec![(&self.source.event_time, Arc::new(times))];

@@ -234,7 +234,8 @@ impl Pushed {
         for (row, (at, created)) in (0..).zip(new.times().iter().zip(new.created.values())) {
             let (values, key) = (new_values.row(row as usize), key(*at, *created));
             let counts = counting.get(&key) == Some(&row) || self.definition.on_duplicate == OnDuplicate::Error;
-            if !counts || present.get(&key) == Some(&values) {
+            let is_beaten = self.definition.on_duplicate == OnDuplicate::First && present.contains_key(&key);
+            if !counts || is_beaten || present.get(&key) == Some(&values) {
                 continue;
             }
             if present.contains_key(&key) && self.definition.on_duplicate == OnDuplicate::Error {

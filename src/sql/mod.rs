@@ -4,11 +4,9 @@
 //! |---|---|
 //! | `select` | what a definition's SQL may be: one `SELECT`, whose values depend on its rows alone |
 //! | `sandbox` | a DuckDB that reads no file, loads nothing and cannot be told to |
-//! | `deadline` | queries that take too long are interrupted |
 //! | `column` | Arrow's types in DuckDB, and names as SQL |
 
 mod column;
-mod deadline;
 mod sandbox;
 mod select;
 #[cfg(test)]

@@ -11,7 +11,6 @@ use duckdb::{Config, Connection};
 use serde_json::Value;
 
 use super::column::{quoted, sql_type};
-use super::deadline::{Deadline, Deadlines};
 use super::select::{ROWS, Select};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::EVENT_TIME;
@@ -26,7 +25,7 @@ pub struct Limits {
     pub memory: u64,
     /// Threads of all queries together. Default: 2.
     pub threads: u16,
-    /// How long the SQL of one computation may run. Default: 30 seconds.
+    /// How long one query may run: that of a view's rows, or that of its features, for one block. Default: 30 seconds.
     pub query_timeout: Duration,
 }
 
@@ -46,7 +45,6 @@ pub struct Sandbox {
     started: OnceLock<Started>,
     /// Held by whoever starts it.
     starting: Mutex<()>,
-    deadlines: Deadlines,
 }
 
 /// A DuckDB that runs.
@@ -58,8 +56,7 @@ struct Started {
 impl Sandbox {
     /// One that may take so much.
     pub fn new(limits: Limits) -> Self {
-        let deadlines = Deadlines::new(limits.query_timeout);
-        Self { limits, idle: Mutex::default(), started: OnceLock::new(), starting: Mutex::default(), deadlines }
+        Self { limits, idle: Mutex::default(), started: OnceLock::new(), starting: Mutex::default() }
     }
 
     /// The DuckDB that runs.
@@ -100,9 +97,9 @@ impl Sandbox {
                 list.join(", ")
             )
         };
-        self.with_rows(ROWS, rows, |connection, deadline| {
+        self.with_rows(ROWS, rows, |connection| {
             let found = select(connection, &sql(&list)).map_err(|error| {
-                if deadline.is_overdue() {
+                if is_too_slow(&error) {
                     // Not asked which of them it is: each alone could take as long again.
                     let names: Vec<_> = wanted.iter().map(|(name, ..)| *name).collect();
                     let features = if names.len() == 1 { "feature" } else { "one of the features" };
@@ -130,8 +127,8 @@ impl Sandbox {
     /// # Errors
     /// `Compute` where it does not fit the rows or takes more than the limits.
     pub fn query(&self, table: &str, rows: &RecordBatch, query: &Select) -> Result<RecordBatch> {
-        self.with_rows(table, rows, |connection, deadline| {
-            joined(select(connection, query.text()).map_err(|error| match deadline.is_overdue() {
+        self.with_rows(table, rows, |connection| {
+            joined(select(connection, query.text()).map_err(|error| match is_too_slow(&error) {
                 true => self.too_slow("its SQL"),
                 false => failed("its SQL fails", &error),
             })?)
@@ -152,12 +149,7 @@ impl Sandbox {
         Ok(&self.started()?.functions)
     }
 
-    fn with_rows<T>(
-        &self,
-        table: &str,
-        rows: &RecordBatch,
-        work: impl FnOnce(&Connection, &Deadline<'_>) -> Result<T>,
-    ) -> Result<T> {
+    fn with_rows<T>(&self, table: &str, rows: &RecordBatch, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
         let mut columns = Vec::with_capacity(rows.num_columns());
         let mut arrays = Vec::with_capacity(rows.num_columns());
         for (field, column) in rows.schema().fields().iter().zip(rows.columns()) {
@@ -178,10 +170,7 @@ impl Sandbox {
         // An error in its drop would be lost.
         appender.flush().map_err(internal)?;
         drop(appender);
-        let deadline = self.deadlines.begin(&connection).map_err(internal)?;
-        let done = work(&connection, &deadline);
-        // Before anything else runs on the connection.
-        drop(deadline);
+        let done = work(&connection);
         if connection.execute_batch(&format!("DROP TABLE {}", quoted(table))).is_ok() {
             self.keep(connection);
         }
@@ -189,7 +178,7 @@ impl Sandbox {
     }
 
     fn too_slow(&self, what: &str) -> Error {
-        let limit = humantime::format_duration(self.deadlines.limit());
+        let limit = humantime::format_duration(self.limits.query_timeout);
         let advice = "let it do less, give the view a shorter span, or raise query_timeout of the program's limits";
         Error::new(ErrorKind::Compute, format!("{what} was not done within {limit}: {advice}"))
     }
@@ -209,11 +198,6 @@ impl Sandbox {
     #[cfg(test)]
     pub(super) fn connection_for_tests(&self) -> Connection {
         self.connection().unwrap()
-    }
-
-    #[cfg(test)]
-    pub(super) fn without_deadline(self) -> Self {
-        Self { deadlines: Deadlines::new(Duration::MAX), ..self }
     }
 
     #[cfg(test)]
@@ -253,7 +237,12 @@ fn connect(limits: Limits) -> duckdb::Result<Connection> {
         .with("autoinstall_known_extensions", "false")?
         // What does not fit into memory fails: nothing is written to a disk.
         .with("temp_directory", "")?
-        .with("max_temp_directory_size", "0B")?;
+        .with("max_temp_directory_size", "0B")?
+        // Of each query, in milliseconds; 0 would be no limit.
+        .with(
+            "max_execution_time",
+            i64::try_from(limits.query_timeout.as_millis()).unwrap_or(i64::MAX).max(1).to_string(),
+        )?;
     let connection = Connection::open_in_memory_with_flags(config)?;
     // The last one makes the others stay: not even they themselves can be set any more.
     connection.execute_batch("SET enable_external_access = false; SET lock_configuration = true")?;
@@ -285,6 +274,11 @@ fn without_zone(data_type: &DataType) -> DataType {
         DataType::Dictionary(_, values) => without_zone(values),
         other => other.clone(),
     }
+}
+
+/// Whether a query took longer than `max_execution_time`.
+fn is_too_slow(error: &duckdb::Error) -> bool {
+    matches!(error, duckdb::Error::DuckDBFailure(_, Some(text)) if text.starts_with("INTERRUPT Error"))
 }
 
 fn failed(what: &str, error: &duckdb::Error) -> Error {

@@ -11,14 +11,14 @@ use crate::store::{CacheDir, PathIdentity};
 /// Which blocks.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
-    /// Of this view, in all its versions.
+    /// Of this view.
     pub view: &'a ViewName,
+    /// Of this version alone, whose blocks are so long, or of all.
+    pub version: Option<(Fingerprint, Span)>,
     /// Of this entity, or of all.
     pub entity: Option<&'a EntityKey>,
     /// Those that overlap this range, or all.
     pub range: Option<TimeRange>,
-    /// Versions whose blocks are known to be so long; of others, their files say where they end.
-    pub blocks: &'a [(Fingerprint, Span)],
 }
 
 /// Forgets blocks: when it returns, no process serves them. Returns how many there were.
@@ -52,6 +52,9 @@ pub fn invalidate(
 }
 
 fn overlaps(dir: &CacheDir, path: &Path, identity: &PathIdentity, scope: &Scope<'_>) -> bool {
+    if scope.version.is_some_and(|(fingerprint, _)| fingerprint != identity.fingerprint) {
+        return false;
+    }
     let Some(range) = scope.range else { return true };
     if identity.start >= range.end() {
         return false;
@@ -59,7 +62,7 @@ fn overlaps(dir: &CacheDir, path: &Path, identity: &PathIdentity, scope: &Scope<
     if identity.start >= range.start() {
         return true;
     }
-    if let Some((_, span)) = scope.blocks.iter().find(|(fingerprint, _)| *fingerprint == identity.fingerprint) {
+    if let Some((_, span)) = scope.version {
         return span.block_of(identity.start).end() > range.start();
     }
     // It begins before the range; where it ends stands only in the file. One that cannot be read goes too.

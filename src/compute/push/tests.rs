@@ -202,7 +202,7 @@ fn a_push_that_was_broken_off_is_finished_by_the_next_process() {
     // The rows are kept and the process dies before it forgets what depends on them.
     let pushed = Pushed::new(features.pushed_source(&quotes()).unwrap());
     let forget = features.to_forget(&quotes(), &[DAY + 601 * MINUTE].into()).unwrap();
-    let note = Note { source: "quotes".to_owned(), entity: Some(symbol("A")), forget };
+    let note = Note { source: "quotes".to_owned(), entity: Some(symbol("A")), times: BTreeSet::new(), forget };
     let cache = features.store().cache_dir();
     drop(cache.intend_push(&serde_json::to_vec(&note).unwrap()).unwrap());
     let new = pushed.accept(&rows(&[(601, 2.0)]), features.store().now()).unwrap();
@@ -365,6 +365,9 @@ fn of_rows_of_one_version_in_one_push_one_is_kept() {
         assert_eq!(desk.push(&twice).changed, 1);
         assert_eq!(desk.get("last", minutes(600, 601)).1, [counts]);
         assert_eq!(desk.push(&twice).changed, 0, "{on_duplicate}: again");
+        if on_duplicate == "first" {
+            assert_eq!(desk.push(&[(600, 9.0)]).changed, 0, "another one comes too late");
+        }
     }
 }
 
@@ -418,4 +421,42 @@ fn of_a_view_whose_note_cannot_be_read_a_push_forgets_all() {
     std::fs::write(new.store().cache_dir().root().join(path), "{}").unwrap();
     old.push(&quotes(), &symbol("A"), &rows(&[(-1000, 7.0)])).unwrap();
     assert_eq!(slow(), Outcome::Miss);
+}
+
+#[test]
+fn a_version_of_a_view_that_nobody_has_any_more_costs_the_others_no_blocks() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(DAY + 720 * MINUTE));
+    let monthly = QUOTES.replace("[view.last]", "[view.last]\nspan = \"month\"");
+    let (old, new) = (open(dir.path(), &monthly, &clock), open(dir.path(), QUOTES, &clock));
+    new.push(&quotes(), &symbol("A"), &rows(&[(-2000, 1.0), (600, 1.0)])).unwrap();
+    let (before, today) = (minutes(-2001, -1999), minutes(600, 602));
+    for range in [before, today] {
+        get(&old, "last", range);
+        get(&new, "last", range);
+    }
+    new.push(&quotes(), &symbol("A"), &rows(&[(601, 2.0)])).unwrap();
+    assert_eq!(get(&new, "last", before), (Outcome::Hit, vec![1.0]), "a block of its own, which no row reaches");
+    assert_eq!(get(&new, "last", today).1, [1.0, 2.0]);
+    assert_eq!(get(&old, "last", today).1, [1.0, 2.0]);
+}
+
+#[test]
+fn what_was_computed_while_a_push_was_on_its_way_is_forgotten_by_whoever_finishes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(DAY + 720 * MINUTE));
+    let (old, new) = (open(dir.path(), QUOTES, &clock), open(dir.path(), &format!("{QUOTES}{SLOW}"), &clock));
+    let times = BTreeSet::from([DAY + 661 * MINUTE]);
+    let forget = old.to_forget(&quotes(), &times).unwrap();
+    let note = Note { source: "quotes".to_owned(), entity: Some(symbol("A")), times, forget };
+    let cache = old.store().cache_dir();
+    drop(cache.intend_push(&serde_json::to_vec(&note).unwrap()).unwrap());
+    // After the note was written, and before the row is kept.
+    let slow = || get(&new, "slow", minutes(660, 720));
+    assert_eq!(slow(), (Outcome::Miss, vec![]));
+    let pushed = Pushed::new(old.pushed_source(&quotes()).unwrap());
+    let row = pushed.accept(&rows(&[(661, 2.0)]), old.store().now()).unwrap();
+    pushed.keep(cache, Some(&symbol("A")), &row, 3, &mut BTreeSet::new()).unwrap();
+    drop(open(dir.path(), "[entity.symbol]\n", &clock));
+    assert_eq!(slow().1.len(), 1, "the row is seen");
 }

@@ -16,7 +16,7 @@ use super::select::Select;
 use super::value::found;
 use super::wait::wait;
 use crate::definition::{Environment, Postgres, PostgresRows, SourceDefinition};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::SourceName;
 use crate::source::column::Sample;
 use crate::sql::quoted;
@@ -157,6 +157,7 @@ impl Database {
         let kept = self.idle().connections.pop();
         if let Some(kept) = kept {
             if let Ok(Ok(())) = timeout(self.limits.connect, kept.client.check_connection()).await {
+                self.is_unreachable.store(false, Ordering::Relaxed);
                 return Ok(kept);
             }
             // What befell one befell all: the server was restarted.
@@ -167,8 +168,9 @@ impl Database {
             Ok(connected) => connected.map_err(|error| self.failure(&error)),
             Err(_) => Err(self.silent(self.limits.connect)),
         };
-        // Relaxed: it stands for itself.
-        self.is_unreachable.store(connected.is_err(), Ordering::Relaxed);
+        // Relaxed: it stands for itself. A server that refuses is there.
+        let is_away = connected.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable);
+        self.is_unreachable.store(is_away, Ordering::Relaxed);
         let (client, connection) = connected?;
         let task = tokio::spawn(async { drop(connection.await) });
         Ok(Connection { client, task, used: Instant::now() })

@@ -154,9 +154,9 @@ impl Operation {
         Self::Warm,
     ];
 
-    /// Whether DuckDB is needed for it, or on the way out after it.
+    /// Whether DuckDB is needed for it, or on the way out.
     pub fn opens_the_manifest(self) -> bool {
-        matches!(self, Self::Evict | Self::Fold | Self::Repair)
+        matches!(self, Self::Evict | Self::Flush | Self::Fold | Self::Repair)
     }
 }
 
