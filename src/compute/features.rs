@@ -51,7 +51,8 @@ impl FeaturesBuilder {
         self
     }
 
-    /// What the SQL of definitions may take.
+    /// What the SQL of definitions may take. Default: `compute.query_timeout` of the store's settings, and otherwise that of
+    /// [`Limits`].
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
@@ -122,7 +123,8 @@ impl Inner {
 impl Features {
     /// Begins to bind `definitions` to `store`.
     pub fn builder(store: FeatureStore, definitions: Definitions) -> FeaturesBuilder {
-        FeaturesBuilder { store, definitions, functions: Functions::new(), limits: Limits::default() }
+        let limits = Limits { query_timeout: store.settings().compute.query_timeout, ..Limits::default() };
+        FeaturesBuilder { store, definitions, functions: Functions::new(), limits }
     }
 
     /// The store that answers.

@@ -282,9 +282,10 @@ x = { sql = "close + ROWS" }
 "#;
     let text = text.replace("ROWS", endless);
     let definitions = Definitions::of_texts([(dir.path().join("a.toml"), text)], Environment::default()).unwrap();
-    let store = FeatureStore::builder(dir.path().join("cache")).open().unwrap();
-    let limits = crate::sql::Limits { query_timeout: Duration::from_millis(50), ..Default::default() };
-    let features = Features::builder(store, definitions).limits(limits).open().unwrap();
+    let mut settings = crate::config::Settings::default();
+    settings.compute.query_timeout = Duration::from_millis(50);
+    let store = FeatureStore::builder(dir.path().join("cache")).settings(settings).open().unwrap();
+    let features = Features::builder(store, definitions).open().unwrap();
     for (name, said) in [("v", "view v: its SQL was not done within 50ms"), ("f", "view f: feature x: its SQL was not")]
     {
         let error = features.compute(&view(name), &entity(), minutes(0, 2)).unwrap_err();

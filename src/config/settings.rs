@@ -69,6 +69,10 @@ pub struct ComputeSettings {
     pub error_backoff: Duration,
     /// The most blocks one request may touch. Default 10,000.
     pub max_blocks: u64,
+    /// How long one query of SQL in definitions may run: that of a view's rows, or that of its features, for one block.
+    /// Default 30 s.
+    #[serde(with = "human")]
+    pub query_timeout: Duration,
 }
 
 /// Disk use.
@@ -145,7 +149,12 @@ impl Default for MemorySettings {
 
 impl Default for ComputeSettings {
     fn default() -> Self {
-        Self { wait_timeout: Duration::from_secs(30), error_backoff: Duration::from_secs(1), max_blocks: 10_000 }
+        Self {
+            wait_timeout: Duration::from_secs(30),
+            error_backoff: Duration::from_secs(1),
+            max_blocks: 10_000,
+            query_timeout: Duration::from_secs(30),
+        }
     }
 }
 
@@ -179,7 +188,7 @@ impl Default for MetricsSettings {
 }
 
 /// What each key allows, for error messages and the documentation.
-pub(super) const ALLOWED: [(&str, &str); 19] = [
+pub(super) const ALLOWED: [(&str, &str); 20] = [
     ("compression_level", "a whole number from 1 to 22"),
     ("max_cache_size_gb", "a number above 0 and at most 1000000"),
     ("cleanup_threshold", "a number above 0 and at most 1"),
@@ -191,6 +200,7 @@ pub(super) const ALLOWED: [(&str, &str); 19] = [
     ("compute.wait_timeout", "a duration from \"1ms\" to \"1h\", such as \"30s\""),
     ("compute.error_backoff", "a duration from \"0s\" to \"1h\", such as \"1s\""),
     ("compute.max_blocks", "a whole number from 1 to 1000000"),
+    ("compute.query_timeout", "a duration from \"1ms\" to \"1h\", such as \"30s\""),
     ("disk.reserve_gb", "a number from 0 to 1000000"),
     ("disk.min_age", "a duration from \"0s\" to \"1day\", such as \"60s\""),
     ("disk.orphan_after", "a duration from \"3h\" to \"365days\", such as \"1day\""),
@@ -214,6 +224,7 @@ impl Settings {
         let mut kept = Vec::new();
         keep("durability", &mut self.durability, &now.durability, &mut kept);
         keep("threads", &mut self.threads, &now.threads, &mut kept);
+        keep("compute.query_timeout", &mut self.compute.query_timeout, &now.compute.query_timeout, &mut kept);
         keep("metrics.scrape_interval", &mut self.metrics.scrape_interval, &now.metrics.scrape_interval, &mut kept);
         kept
     }
@@ -226,7 +237,7 @@ impl Settings {
         const HOUR: Duration = Duration::from_secs(3600);
         const DAY: Duration = Duration::from_secs(86_400);
         let within = |value: f64, low: f64, high: f64| value > low && value <= high;
-        let checks: [(&str, bool, String); 17] = [
+        let checks: [(&str, bool, String); 18] = [
             ("compression_level", (1..=22).contains(&self.compression_level), self.compression_level.to_string()),
             ("max_cache_size_gb", within(self.max_cache_size_gb, 0.0, 1e6), self.max_cache_size_gb.to_string()),
             ("cleanup_threshold", within(self.cleanup_threshold, 0.0, 1.0), self.cleanup_threshold.to_string()),
@@ -244,6 +255,11 @@ impl Settings {
                 "compute.max_blocks",
                 (1..=1_000_000).contains(&self.compute.max_blocks),
                 self.compute.max_blocks.to_string(),
+            ),
+            (
+                "compute.query_timeout",
+                in_range(self.compute.query_timeout, Duration::from_millis(1), HOUR),
+                text(self.compute.query_timeout),
             ),
             ("disk.reserve_gb", (0.0..=1e6).contains(&self.disk.reserve_gb), self.disk.reserve_gb.to_string()),
             ("disk.min_age", self.disk.min_age <= DAY, text(self.disk.min_age)),

@@ -179,7 +179,7 @@ impl Sandbox {
 
     fn too_slow(&self, what: &str) -> Error {
         let limit = humantime::format_duration(self.limits.query_timeout);
-        let advice = "let it do less, give the view a shorter span, or raise query_timeout of the program's limits";
+        let advice = "let it do less, give the view a shorter span, or raise compute.query_timeout";
         Error::new(ErrorKind::Compute, format!("{what} was not done within {limit}: {advice}"))
     }
 

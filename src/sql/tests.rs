@@ -197,7 +197,7 @@ fn more_memory_than_the_limit_is_an_error_and_the_next_query_works() {
 fn a_query_may_run_for_so_long_and_the_connection_works_afterwards() {
     let hasty = Sandbox::new(Limits { query_timeout: Duration::from_millis(50), ..Limits::default() });
     let batch = rows(&[Some(1.0)]);
-    let advice = "let it do less, give the view a shorter span, or raise query_timeout of the program's limits";
+    let advice = "let it do less, give the view a shorter span, or raise compute.query_timeout";
     let [fine, endless] = ["close", "(SELECT count(*) FROM range(10000000000) a, range(10000000000) b)"]
         .map(|sql| Select::expression(&hasty, sql).unwrap());
     let double = &DataType::Float64;
