@@ -8,6 +8,7 @@ use arrow::array::{ArrayRef, RecordBatch};
 use super::bound::{Bound, Supply, check_columns};
 use super::computing::Computing;
 use super::function::{FunctionRows, Functions};
+use super::on_demand::{OnDemand, compile};
 use super::opening::Opening;
 use super::recipe::Recipe;
 use crate::cache::{Answer, ComputeError, FeatureStore, Gap};
@@ -28,6 +29,7 @@ pub(super) struct Inner {
     pub(super) sources: BTreeMap<SourceName, Arc<Opening>>,
     /// A variable that is not set harms only the views that need it.
     pub(super) views: BTreeMap<ViewName, Result<Arc<Bound>>>,
+    on_demand: OnDemand,
 }
 
 /// Collects what [`Features`] need.
@@ -62,7 +64,7 @@ impl FeaturesBuilder {
     /// Checks SQL and registered functions. Sources are opened when they are needed; [`Features::check`] opens all.
     ///
     /// # Errors
-    /// `Invalid` where a definition does not hold, with its place.
+    /// `Invalid` where a definition does not hold, with its place; `Unavailable` where the DuckDB of its SQL does not start.
     pub fn open(self) -> Result<Features> {
         let mut inner = Inner {
             store: self.store,
@@ -70,12 +72,14 @@ impl FeaturesBuilder {
             sandbox: Arc::new(Sandbox::new(self.limits)),
             sources: BTreeMap::new(),
             views: BTreeMap::new(),
+            on_demand: OnDemand::new(),
         };
         let definitions = inner.definitions.clone();
         for name in definitions.views().keys() {
             // One that cannot be bound says why to whoever asks for it.
             drop(inner.bind(name, &self.functions)?);
         }
+        inner.on_demand = compile(&definitions, &inner.sandbox)?;
         let features = Features(Arc::new(inner));
         features.finish_pushes(None)?;
         Ok(features)
@@ -238,6 +242,10 @@ impl Features {
                 .err()
                 .unwrap_or_else(|| Error::internal(format!("view {view} is defined and was not bound")))),
         }
+    }
+
+    pub(super) fn on_demand_features(&self) -> &OnDemand {
+        &self.0.on_demand
     }
 
     pub(super) fn sandbox(&self) -> &Sandbox {

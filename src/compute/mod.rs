@@ -15,6 +15,7 @@
 //! | `changes` | what became of rows since blocks were computed from them |
 //! | `validate` | whether views keep what they declare |
 //! | `service` | the features of a service at given times |
+//! | `on_demand` | features that are computed from others at the time of a request |
 //! | `asof` | which row counts at a time |
 //! | `known`, `past` | which was known at a time; features of what was known then |
 
@@ -25,6 +26,7 @@ mod computing;
 mod features;
 mod function;
 mod known;
+mod on_demand;
 mod opening;
 mod past;
 mod push;

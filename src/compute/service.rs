@@ -12,12 +12,12 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 
 use super::asof::Match;
 use super::features::Features;
+use super::on_demand::evaluate;
 use super::past::{Matched, Question};
 use super::rows::{Frame, broken};
-use crate::definition::{FeatureReference, OnDemandDefinition, ServiceDefinition, ServiceFeature, ValueType};
+use crate::definition::{FeatureReference, ServiceDefinition, ServiceFeature, ValueType};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EVENT_TIME, EntityKey, FeatureName, ServiceName, TimeRange, Timestamp, ViewName};
-use crate::sql::Select;
 
 /// What a value of a service is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -224,7 +224,8 @@ impl Features {
         for input in &definition.inputs {
             inputs.push(self.looked_up(input, entity, at, views)?);
         }
-        let values = self.evaluate(definition, at, &inputs)?;
+        let rows = batch(at, inputs.clone())?;
+        let values = evaluate(self.on_demand_features(), definition, self.sandbox(), &rows)?;
         // As good as the worst that it was made of.
         let worst = |row: usize| inputs.iter().filter_map(|input| input.presence.get(row).copied()).max();
         let presence = (0..at.len()).map(|row| match worst(row).unwrap_or(Presence::Present) {
@@ -234,14 +235,6 @@ impl Features {
         });
         let presence = presence.collect();
         Ok(Column { name: name.clone(), values, presence })
-    }
-
-    fn evaluate(&self, definition: &OnDemandDefinition, at: &[i64], inputs: &[Column]) -> Result<ArrayRef> {
-        let named = |error: Error| Error::new(error.kind(), format!("on-demand feature {}: {error}", definition.name));
-        let select = Select::expression(self.sandbox(), &definition.sql).map_err(named)?;
-        let wanted = [(definition.name.as_str(), &select, &definition.value_type.data_type())];
-        let found = self.sandbox().expressions(&batch(at, inputs.to_vec())?, &wanted).map_err(named)?;
-        found.into_iter().next().ok_or_else(|| Error::internal("SQL returned no column"))
     }
 }
 

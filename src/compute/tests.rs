@@ -230,6 +230,9 @@ fn what_does_not_hold_is_named_with_its_place() {
         ("max(close) OVER w", "max(close) OVER", "view momentum: feature best: sql: "),
         ("max(close) OVER w", "random()", "random is not the same each time"),
         ("close / 2 AS half FROM source", "close / 2 AS half FROM bars", "it reads the table bars"),
+        ("sql = \"change * 2\"", "sql = \"change * \"", "on-demand feature double_change: sql: "),
+        ("sql = \"change * 2\"", "sql = \"chang * 2\"", "Referenced column \"chang\" not found"),
+        ("sql = \"close - ask\"", "sql = \"close - ask - bid\"", "on-demand feature over_ask: its SQL fails: "),
         (
             "close = { column = \"close\" }",
             "close = { column = \"clos\" }",
