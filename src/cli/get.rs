@@ -26,11 +26,9 @@ const EXAMPLES: &str = "\
 Examples:
   larder get technical_features --entity symbol=USD/COP --start 2025-11-03 --end 2025-11-04
   larder get observation_15d --entity symbol=USD/COP --start 2025-11-03 --end 2025-11-04 --output day.parquet
+  larder get observation_15d --entity symbol=USD/COP --start 2025-11-03 --every 1h
 
-  larder get quoted_spread --entity symbol=USD/COP --start 2025-11-03 --request ask=4012.5
-
-A service has a row at each event time of the first view that it reads, or at every step: --every 5m. It has what was known
-at that time: of a source with a created_time, ask somewhat later than at its event times.
+A service has a row at each event time of the first view that it reads, or at every step: --every 5m. It has what was known at that time: of a source with a created_time, ask somewhat later than at its event times.
 The request counts towards the service level, like any other.";
 
 /// At most so many rows are shown, the newest.

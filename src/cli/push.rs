@@ -1,8 +1,10 @@
 //! `larder push`: rows for a source of pushed rows, from a file.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
 use super::definitions;
@@ -14,7 +16,8 @@ use super::report::Report;
 use super::session::Session;
 use crate::compute::Push;
 use crate::definition::{
-    CsvFormat, Definitions, PathPattern, SourceDefinition, SourceKeys, SourceKind, ViewDefinition, ViewSource,
+    CsvFormat, Definitions, OnNullTime, PathPattern, SourceDefinition, SourceKeys, SourceKind, ViewDefinition,
+    ViewSource,
 };
 use crate::error::{Error, Result};
 use crate::model::{EntityKey, SourceName, TimeRange, Timestamp};
@@ -27,7 +30,7 @@ Examples:
   larder push market_quotes quotes.parquet --json
 
 The file has the source's columns, its event time and the join keys. With a created time, every version of a row is
-kept. To push rows again changes nothing.";
+kept, and to push rows again changes nothing; without one, a row that is pushed again after a correction counts again.";
 
 /// Keep rows of a source of pushed rows, from a file
 #[derive(Debug, Args)]
@@ -63,6 +66,13 @@ pub fn run(options: &Options, session: &Session) -> Result<PushFacts, Failure> {
     let always = TimeRange::new(Timestamp::MIN, Timestamp::MAX)?;
     let owners = owners(features.definitions(), source, &reader, always)?;
     let columns: Vec<&str> = source.types.keys().map(String::as_str).collect();
+    // Rows that belong to every entity are any entity's.
+    let anyone = EntityKey::new([("any", "one")])?;
+    let versions = |owner: &Option<EntityKey>| reader.versions(owner.as_ref().unwrap_or(&anyone), always, &columns);
+    if source.on_null_time == OnNullTime::Error {
+        let counts = owners.iter().map(|owner| Ok(versions(owner)?.every()?.num_rows() as u64));
+        none_is_left_out(&options.file, counts.sum::<Result<u64>>()?)?;
+    }
     let mut watch = Watch::begin("pushing", &session.interrupt);
     let mut push = Push { rows: 0, changed: 0, invalidated: 0 };
     for (done, owner) in (0..).zip(&owners) {
@@ -70,16 +80,39 @@ pub fn run(options: &Options, session: &Session) -> Result<PushFacts, Failure> {
             let what = format!("{done} of {} entities are pushed; run it again to go on", owners.len());
             return Err(Failure::Interrupted(what));
         }
-        // Rows that belong to every entity are any entity's.
-        let versions =
-            reader.versions(owner.as_ref().unwrap_or(&EntityKey::new([("any", "one")])?), always, &columns)?;
-        let pushed = features.push(&options.source, owner, &versions.every()?)?;
+        let pushed = features.push(&options.source, owner, &versions(owner)?.every()?)?;
         push.rows += pushed.rows;
         push.changed += pushed.changed;
         push.invalidated += pushed.invalidated;
     }
     features.store().flush();
     Ok(PushFacts { source: options.source.clone(), file: options.file.clone(), entities: owners.len(), push })
+}
+
+/// That no row of a file lacks what says whose and when it is.
+fn none_is_left_out(file: &Path, found: u64) -> Result<()> {
+    let rows = rows_in(file)?;
+    if found == rows {
+        return Ok(());
+    }
+    let left = quantity::counted(rows.saturating_sub(found), "row", "rows");
+    Err(Error::invalid(format!(
+        "{}: {left} of {rows} have no event time or no join key: correct or remove them; nothing was pushed",
+        file.display()
+    )))
+}
+
+/// How many rows a file has, whatever is in them.
+fn rows_in(file: &Path) -> Result<u64> {
+    let unreadable = |error: &dyn std::fmt::Display| Error::invalid(format!("cannot read {}: {error}", file.display()));
+    let opened = File::open(file).map_err(|error| unreadable(&error))?;
+    if file.extension().is_some_and(|extension| extension == "parquet") {
+        let described = ParquetRecordBatchReaderBuilder::try_new(opened).map_err(|error| unreadable(&error))?;
+        return Ok(described.metadata().file_metadata().num_rows().unsigned_abs());
+    }
+    let format = arrow::csv::reader::Format::default().with_header(true);
+    let (_, rows) = format.infer_schema(opened, None).map_err(|error| unreadable(&error))?;
+    Ok(rows as u64)
 }
 
 /// The source as it would be if its rows were in this file.

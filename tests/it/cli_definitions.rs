@@ -269,6 +269,18 @@ fn pushed_rows_are_features_from_then_on() {
         ("state", "x.csv", "symbol,event_timestamp\nA,2024-03-06\n", "position"),
         ("state", "x.csv", "symbol,event_timestamp,position\nA,2024-03-06,long\n", "long"),
         ("state", "x.csv", "symbol,event_timestamp,position\nA,2094-03-06,1\n", "check the unit of its time"),
+        (
+            "state",
+            "x.csv",
+            "symbol,event_timestamp,position\nA,,1\n",
+            "x.csv: 1 row of 1 have no event time or no join key",
+        ),
+        (
+            "state",
+            "x.csv",
+            "symbol,event_timestamp,position\nA,2024-03-06,1\nB,,1\n,2024-03-06,1\n",
+            "x.csv: 2 rows of 3 have no event time or no join key",
+        ),
     ] {
         if !text.is_empty() {
             std::fs::write(larder.path(file), text).unwrap();
