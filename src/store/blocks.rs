@@ -211,6 +211,7 @@ fn publish_stripe(view: &ViewName) -> u64 {
 mod tests {
     use super::*;
     use crate::model::{Span, TimeRange};
+    use crate::store::layout::GENERATIONS;
 
     fn id() -> BlockId {
         let range: TimeRange = Span::Day.block_of("2024-03-01".parse().unwrap());
@@ -263,5 +264,16 @@ mod tests {
         assert!(dir.read(&id()).unwrap().is_some());
         let quarantined = dir.quarantine(&path, |bytes| bytes.as_ref() == b"new").unwrap().unwrap();
         assert!(dir.read(&id()).unwrap().is_none() && dir.stat(&quarantined).is_some());
+    }
+
+    #[test]
+    fn after_the_table_of_generations_was_deleted_old_copies_are_old() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = open(root.path());
+        let slots = dir.slots(&id().view, &id().entity);
+        let before = dir.generation(slots);
+        std::fs::remove_file(root.path().join("cache").join(GENERATIONS)).unwrap();
+        assert!(!dir.publish(&id(), b"x", before).unwrap());
+        assert_ne!(dir.generation(slots), before);
     }
 }

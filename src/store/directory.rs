@@ -214,34 +214,3 @@ fn map_generations(root: &Path) -> Result<Generations> {
     let path = root.join(GENERATIONS);
     Generations::open(&path).map_err(|error| unavailable("map", &path, error))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Span, TimeRange};
-
-    fn id() -> BlockId {
-        let range: TimeRange = Span::Day.block_of("2024-03-01".parse().unwrap());
-        BlockId {
-            view: ViewName::new("prices").unwrap(),
-            fingerprint: "ce20d9dfd7046a750a2891dbead1269d".parse().unwrap(),
-            entity: EntityKey::new([("symbol", "EURUSD")]).unwrap(),
-            range,
-        }
-    }
-
-    fn open(root: &Path) -> CacheDir {
-        CacheDir::open(&root.join("cache"), Publish::Fast, "test").unwrap()
-    }
-
-    #[test]
-    fn after_the_table_of_generations_was_deleted_old_copies_are_old() {
-        let root = tempfile::tempdir().unwrap();
-        let dir = open(root.path());
-        let slots = dir.slots(&id().view, &id().entity);
-        let before = dir.generation(slots);
-        std::fs::remove_file(root.path().join("cache").join(GENERATIONS)).unwrap();
-        assert!(!dir.publish(&id(), b"x", before).unwrap());
-        assert_ne!(dir.generation(slots), before);
-    }
-}

@@ -25,6 +25,9 @@ const FAULTS: [(&str, &str); 6] = [
     ("flock", "ENOLCK"),
 ];
 
+/// How many files are opened, to see that they can be, before DuckDB opens one.
+const SPARE: u64 = 16;
+
 /// Nothing is wrong, and nothing that was acknowledged is lost.
 fn check(prepared: &Prepared, operation: Operation) {
     let mut desk = Desk::open(&prepared.cache(), &prepared.world(), 0, quiet());
@@ -103,15 +106,29 @@ fn fail_at_each(strace: &Path, operation: Operation, (calls, error): (&str, &str
     unreachable!("there is an end")
 }
 
+/// Lets the Nth file and all after it not be opened, as long as N is none of those that DuckDB opens.
+///
+/// DuckDB ends the process where it can open the manifest and then no further file. So it is asked before whether there
+/// are descriptors to spare: that these are there, and are gone a moment later, is what strace could do and is left out.
+fn without_descriptors(strace: &Path, operation: Operation, (calls, error): (&str, &str)) -> u64 {
+    let before = Prepared::new(operation);
+    for number in 1..=SPARE {
+        let prepared = before.copy();
+        let failed = fail(strace, &prepared, calls, &format!("error={error}:when={number}+"));
+        assert!(failed > 0, "{operation:?} opens {number} files");
+        check(&prepared, operation);
+    }
+    SPARE
+}
+
 #[test]
 fn a_process_whose_system_calls_fail_answers_and_leaves_nothing_wrong() {
     let Some(strace) = tool("strace") else { return };
     for operation in Operation::ALL {
         let mut points = Vec::new();
         for fault in FAULTS {
-            // DuckDB ends the process where it cannot open a file in the middle, so that it is asked before whether there
-            // are descriptors to spare. That these are gone a moment later is more than strace can be kept from.
             if fault.1 == "EMFILE" && operation.opens_the_manifest() {
+                points.push(format!("{} EMFILE", without_descriptors(&strace, operation, fault)));
                 continue;
             }
             points.push(format!("{} {}", fail_at_each(&strace, operation, fault), fault.1));
