@@ -35,6 +35,7 @@
 //! |---|---|
 //! | [`error`] | the one public error |
 //! | [`clock`] | who knows the time |
+//! | [`disk`] | what Larder asks of a file system |
 //! | [`model`] | the field's words as types |
 //! | [`config`] | settings |
 //! | `definition` | features defined in files (feature `definitions`) |
@@ -85,6 +86,7 @@ pub mod compute;
 pub mod config;
 #[cfg(feature = "definitions")]
 pub mod definition;
+pub mod disk;
 pub mod error;
 #[cfg(feature = "definitions")]
 pub mod indicator;

@@ -12,6 +12,7 @@ const LAYERS: &[&str] = &[
     "checkout",
     "error",
     "clock",
+    "disk",
     "repeats",
     "model",
     "config",

@@ -12,6 +12,7 @@ use super::memory::Memory;
 use super::store::FeatureStore;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Durability, Settings};
+use crate::disk::{Disk, SystemDisk};
 use crate::error::Result;
 use crate::manifest::Manifest;
 use crate::metrics::{Recorder, catalogue};
@@ -23,6 +24,7 @@ pub struct FeatureStoreBuilder {
     dir: PathBuf,
     settings: Settings,
     clock: Arc<dyn Clock>,
+    disk: Arc<dyn Disk>,
     recorder: Option<Arc<dyn Recorder>>,
     observes: bool,
 }
@@ -39,6 +41,13 @@ impl FeatureStoreBuilder {
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The file system of the cache directory. Default: the operating system's.
+    #[must_use]
+    pub fn disk(mut self, disk: impl Disk) -> Self {
+        self.disk = Arc::new(disk);
         self
     }
 
@@ -69,10 +78,10 @@ impl FeatureStoreBuilder {
             Durability::Fast => Publish::Fast,
             Durability::Durable => Publish::Durable,
         };
-        let dir = CacheDir::open(&self.dir, publish, &process_name(&*self.clock))?;
+        let dir = CacheDir::open_on(self.disk, &self.dir, publish, &process_name(&*self.clock))?;
         let recorder = self.recorder.unwrap_or_else(|| default_recorder(&self.settings));
         let core = Arc::new(Core {
-            manifest: Manifest::new(dir.root(), Arc::clone(&self.clock)),
+            manifest: Manifest::new(dir.root(), Arc::clone(&self.clock)).with_disk(Arc::clone(dir.disk())),
             memory: Memory::new(self.settings.memory_limit()),
             dir,
             read_threads: self.settings.read_threads(),
@@ -119,6 +128,7 @@ impl FeatureStore {
             dir: dir.as_ref().to_owned(),
             settings: Settings::default(),
             clock: Arc::new(SystemClock),
+            disk: Arc::new(SystemDisk),
             recorder: None,
             observes: false,
         }

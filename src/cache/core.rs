@@ -84,7 +84,7 @@ impl Core {
         }
         let mut slot = lock(&self.journal.0);
         if slot.is_none() {
-            *slot = Some(Journal::create(self.dir.root())?);
+            *slot = Some(Journal::create_on(Arc::clone(self.dir.disk()), self.dir.root())?);
         }
         slot.as_ref().map_or(Ok(()), |journal| journal.append(records))
     }

@@ -1,7 +1,5 @@
 //! Opening, closing and setting aside the DuckDB file. Nothing else touches it.
 
-#![expect(clippy::disallowed_methods, reason = "files that the manifest owns are set aside and removed here")]
-
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
@@ -15,6 +13,7 @@ use rustix::process::{FlockType, fcntl_getlk};
 use super::failure::{classify, held};
 use super::lock::ManifestLock;
 use super::schema;
+use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Timestamp;
 
@@ -157,12 +156,12 @@ fn config() -> duckdb::Result<Config> {
 /// Renames the manifest with its log, so that a new one can be begun. Returns where the old one is.
 ///
 /// The database must be closed. The newest two that were set aside are kept.
-pub(super) fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf> {
+pub(super) fn set_aside(disk: &dyn Disk, path: &Path, now: Timestamp) -> Result<PathBuf> {
     let stamp: String = now.to_string().chars().filter(|c| !matches!(c, ':' | '-')).collect();
     let aside = with_suffix(path, &format!(".damaged-{stamp}"));
     for companion in COMPANIONS {
         let from = with_suffix(path, companion);
-        match std::fs::rename(&from, with_suffix(&aside, companion)) {
+        match disk.rename(&from, &with_suffix(&aside, companion)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 let message = format!("cannot set aside the damaged {}: check the disk and its owner", from.display());
                 return Err(Error::with_source(ErrorKind::Unavailable, message, error));
@@ -170,24 +169,25 @@ pub(super) fn set_aside(path: &Path, now: Timestamp) -> Result<PathBuf> {
             _ => {}
         }
     }
-    forget_oldest(path);
+    forget_oldest(disk, path);
     Ok(aside)
 }
 
 /// Keeps only the newest damaged manifests. One that cannot be removed is left for the next time.
-fn forget_oldest(path: &Path) {
+fn forget_oldest(disk: &dyn Disk, path: &Path) {
     let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else { return };
     let prefix = format!("{}.damaged-", name.to_string_lossy());
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    let mut damaged: Vec<_> = entries
-        .map(|entry| entry.file_name())
+    let mut damaged: Vec<_> = disk
+        .list(directory)
+        .unwrap_or_default()
+        .into_iter()
         .filter(|name| name.to_str().is_some_and(|name| name.starts_with(&prefix) && !name.contains(".wal")))
         .collect();
     // The time in the name is written so that it sorts.
     damaged.sort();
     for old in damaged.iter().rev().skip(KEPT) {
         for companion in COMPANIONS {
-            let _ = std::fs::remove_file(with_suffix(&directory.join(old), companion));
+            let _ = disk.remove(&with_suffix(&directory.join(old), companion));
         }
     }
 }

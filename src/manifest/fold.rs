@@ -8,6 +8,7 @@ use super::journal::{Claim, Listed, Reader};
 use super::merge::merge;
 use super::schema;
 use super::stage::Stage;
+use crate::disk::Disk;
 use crate::error::Result;
 use crate::model::Timestamp;
 
@@ -44,6 +45,7 @@ pub(super) type Offsets = HashMap<String, u64>;
 /// The offsets are stored in the same transaction as what was read up to them: whenever the process
 /// dies, either both are in the manifest or neither is.
 pub(super) fn fold(
+    disk: &dyn Disk,
     database: &Database<'_>,
     journals: &[Listed],
     now: Timestamp,
@@ -56,7 +58,7 @@ pub(super) fn fold(
         database.transaction(|| {
             let mut stage = Stage::new(database)?;
             for journal in journals {
-                let read_to = read(journal, of(journal), &mut stage, report)?;
+                let read_to = read(disk, journal, of(journal), &mut stage, report)?;
                 stage.journal(&journal.name, read_to)?;
                 reached.insert(journal.name.clone(), read_to);
             }
@@ -84,9 +86,9 @@ fn offsets(database: &Database<'_>) -> Result<Offsets> {
 }
 
 /// Stages what is new in one journal and returns how far it has been read.
-fn read(journal: &Listed, from: u64, stage: &mut Stage<'_>, report: &mut FoldReport) -> Result<u64> {
+fn read(disk: &dyn Disk, journal: &Listed, from: u64, stage: &mut Stage<'_>, report: &mut FoldReport) -> Result<u64> {
     // The claim before the reading: an owner that died in between may have appended what was not read.
-    let opened = Claim::of(&journal.path).and_then(|claim| Ok((claim, Reader::open(&journal.path, from)?)));
+    let opened = Claim::of(disk, &journal.path).and_then(|claim| Ok((claim, Reader::open(disk, &journal.path, from)?)));
     let (claim, reader) = match opened {
         Ok(opened) => opened,
         Err(error) => return Ok(unreadable(journal, &error, from, report)),

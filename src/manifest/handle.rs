@@ -1,7 +1,5 @@
 //! The manifest of one cache directory, as the rest of Larder uses it.
 
-#![expect(clippy::disallowed_methods, reason = "files that the manifest owns are set aside and removed here")]
-
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +14,7 @@ use super::rebuild::{Rebuilt, rebuild};
 use super::record::BlockRow;
 use crate::block::ColumnStats;
 use crate::clock::Clock;
+use crate::disk::{Disk, SystemDisk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Timestamp;
 
@@ -33,6 +32,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Manifest {
     cache_dir: PathBuf,
     clock: Arc<dyn Clock>,
+    disk: Arc<dyn Disk>,
     patience: Duration,
     remembered: Mutex<Remembered>,
 }
@@ -49,13 +49,26 @@ struct Remembered {
 impl Manifest {
     /// The manifest of `cache_dir`, which must exist once a method is called.
     pub fn new(cache_dir: impl Into<PathBuf>, clock: Arc<dyn Clock>) -> Self {
-        Self { cache_dir: cache_dir.into(), clock, patience: PATIENCE, remembered: Mutex::default() }
+        Self {
+            cache_dir: cache_dir.into(),
+            clock,
+            disk: Arc::new(SystemDisk),
+            patience: PATIENCE,
+            remembered: Mutex::default(),
+        }
     }
 
     /// The same with another time to wait for the lock. Default: 10 s.
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// The same on a file system of one's own. What DuckDB does with its file does not go through it.
+    #[must_use]
+    pub fn with_disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
         self
     }
 
@@ -152,11 +165,11 @@ impl Manifest {
     }
 
     fn lock(&self) -> Result<ManifestLock> {
-        ManifestLock::acquire(&self.cache_dir.join("manifest.lock"), self.patience)
+        ManifestLock::acquire(&*self.disk, &self.cache_dir.join("manifest.lock"), self.patience)
     }
 
     fn journals(&self) -> Result<Vec<Listed>> {
-        list(&self.cache_dir).map_err(|error| {
+        list(&*self.disk, &self.cache_dir).map_err(|error| {
             let message = format!("cannot list the journals of {}: check the directory", self.cache_dir.display());
             Error::with_source(ErrorKind::Unavailable, message, error)
         })
@@ -212,13 +225,13 @@ impl Manifest {
     ) -> Result<(Database<'lock>, FoldReport, Offsets)> {
         let database = Database::open(&self.path(), lock)?;
         let mut report = FoldReport::default();
-        let reached = fold(&database, journals, self.now(), &mut report)?;
+        let reached = fold(&*self.disk, &database, journals, self.now(), &mut report)?;
         Ok((database, report, reached))
     }
 
     fn begin_anew(&self, why: Option<&Error>) -> Result<PathBuf> {
         *self.remembered() = Remembered::default();
-        let aside = set_aside(&self.path(), self.now())?;
+        let aside = set_aside(&*self.disk, &self.path(), self.now())?;
         let why = why.map(ToString::to_string).unwrap_or_default();
         tracing::error!(target: "larder::manifest", aside = %aside.display(), why,
             "manifest is damaged; set aside, beginning a new one, which has to be rebuilt from the block files");
@@ -234,7 +247,7 @@ impl Manifest {
     }
 
     fn remember(&self, offsets: Offsets, needs_rebuild: bool) {
-        *self.remembered() = Remembered { file: identity(&self.path()), offsets, needs_rebuild };
+        *self.remembered() = Remembered { file: identity(&*self.disk, &self.path()), offsets, needs_rebuild };
     }
 
     /// Whether the journals hold nothing that this process does not know to be in the manifest; if so,
@@ -243,11 +256,13 @@ impl Manifest {
     /// Others may have folded more in the meantime, never less, as long as the file is the same one.
     fn nothing_new(&self, journals: &[Listed]) -> Option<bool> {
         let remembered = self.remembered();
-        let same_file = remembered.file.is_some() && remembered.file == identity(&self.path());
+        let same_file = remembered.file.is_some() && remembered.file == identity(&*self.disk, &self.path());
         let known = |journal: &Listed| match remembered.offsets.get(&journal.name).copied().unwrap_or(0) {
             offset if offset == journal.size => true,
             // A frame that is being written, or damage that nothing follows.
-            offset => Reader::open(&journal.path, offset).and_then(Reader::has_frame).is_ok_and(|any| !any),
+            offset => {
+                Reader::open(&*self.disk, &journal.path, offset).and_then(Reader::has_frame).is_ok_and(|any| !any)
+            }
         };
         (same_file && journals.iter().all(known)).then_some(remembered.needs_rebuild)
     }
@@ -258,10 +273,11 @@ impl Manifest {
         let mut removed = 0;
         for journal in journals {
             let Some(offset) = remembered.offsets.get(&journal.name) else { continue };
-            let Ok(Claim::Dead(file)) = Claim::of(&journal.path) else { continue };
+            let Ok(Claim::Dead(file)) = Claim::of(&*self.disk, &journal.path) else { continue };
             // The size is asked for under the claim, as the owner may have appended before it died.
-            let whole = file.metadata().is_ok_and(|metadata| metadata.len() == *offset);
-            if whole && std::fs::remove_file(&journal.path).is_ok() {
+            // Shorter, where the machine died before all that was folded was on the disk.
+            let whole = file.metadata().is_ok_and(|metadata| metadata.len() <= *offset);
+            if whole && self.disk.remove(&journal.path).is_ok() {
                 removed += 1;
             }
         }
@@ -284,7 +300,7 @@ fn reached_end(journals: &[Listed], reached: &Offsets) -> bool {
 type Identity = (u64, u64, Option<SystemTime>);
 
 /// Asking does not open the file, which would drop DuckDB's lock in this process.
-fn identity(path: &Path) -> Option<Identity> {
-    let metadata = std::fs::metadata(path).ok()?;
+fn identity(disk: &dyn Disk, path: &Path) -> Option<Identity> {
+    let metadata = disk.metadata(path).ok()?;
     Some((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }

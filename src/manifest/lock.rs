@@ -1,10 +1,10 @@
 //! The one lock that everybody takes before touching the DuckDB file.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::disk::{Disk, Open};
 use crate::error::{Error, ErrorKind, Result};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -25,7 +25,7 @@ impl ManifestLock {
     /// Takes the lock at `path`, waiting at most `timeout`.
     ///
     /// `flock` has no timeout, so this asks again and again; a lock that is free costs one call.
-    pub(super) fn acquire(path: &Path, timeout: Duration) -> Result<Self> {
+    pub(super) fn acquire(disk: &dyn Disk, path: &Path, timeout: Duration) -> Result<Self> {
         let unusable = |error: std::io::Error| {
             Error::with_source(
                 ErrorKind::Unavailable,
@@ -33,16 +33,15 @@ impl ManifestLock {
                 error,
             )
         };
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(unusable)?;
+        let file = disk.open(path, Open::Shared).map_err(unusable)?;
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
         loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Self { _file: file }),
-                Err(TryLockError::Error(error)) => return Err(unusable(error)),
-                Err(TryLockError::WouldBlock) if begun.elapsed() >= timeout => return Err(busy(path, timeout)),
-                Err(TryLockError::WouldBlock) => {}
+            if disk.try_lock(&file, path).map_err(unusable)? {
+                return Ok(Self { _file: file });
+            }
+            if begun.elapsed() >= timeout {
+                return Err(busy(path, timeout));
             }
             std::thread::sleep(pause.min(timeout.saturating_sub(begun.elapsed())));
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -60,16 +59,17 @@ fn busy(path: &Path, timeout: Duration) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::SystemDisk;
 
     #[test]
     fn a_held_lock_is_busy_even_for_a_thread_of_the_same_process() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("manifest.lock");
-        let held = ManifestLock::acquire(&path, Duration::ZERO).unwrap();
-        let error = ManifestLock::acquire(&path, Duration::from_millis(20)).unwrap_err();
+        let held = ManifestLock::acquire(&SystemDisk, &path, Duration::ZERO).unwrap();
+        let error = ManifestLock::acquire(&SystemDisk, &path, Duration::from_millis(20)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy);
         assert!(error.to_string().contains("manifest.lock"), "{error}");
         drop(held);
-        ManifestLock::acquire(&path, Duration::ZERO).unwrap();
+        ManifestLock::acquire(&SystemDisk, &path, Duration::ZERO).unwrap();
     }
 }

@@ -7,6 +7,7 @@ use super::journal::{Reader, Scanned};
 use super::{BlockFilter, BlockRef, BlockRow, Manifest, Record};
 use crate::block::ColumnStats;
 use crate::clock::ManualClock;
+use crate::disk::SystemDisk;
 use crate::model::{EntityKey, Fingerprint, Outcome, Timestamp, ViewName};
 
 pub(super) const DAY: i64 = 86_400_000_000_000;
@@ -79,7 +80,7 @@ pub(super) fn read_all(path: &Path) -> (Vec<Record>, Scanned) {
 
 pub(super) fn read_from(path: &Path, from: u64) -> (Vec<Record>, Scanned) {
     let mut records = Vec::new();
-    let (scanned, failed) = Reader::open(path, from)
+    let (scanned, failed) = Reader::open(&SystemDisk, path, from)
         .unwrap()
         .records(|record| {
             records.push(record);

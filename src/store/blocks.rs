@@ -12,6 +12,7 @@ use super::files::{self, FoundFile, Publish};
 use super::generations::{Generation, Slots};
 use super::layout::{BLOCKS, PathIdentity, QUARANTINE, block_path, entity_directories, identity_of, view_path};
 use super::locks::Purpose;
+use crate::disk::is_absent;
 use crate::error::Result;
 use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
 #[cfg(feature = "definitions")]
@@ -31,7 +32,7 @@ impl CacheDir {
         let part = self.part().map_err(failed)?;
         let published = self.write_and_rename(&part, &target, id, bytes, generation);
         if !matches!(published, Ok(true)) {
-            let _ = files::remove(&part);
+            let _ = files::remove(&*self.disk, &part);
         }
         published.map_err(failed)
     }
@@ -44,7 +45,7 @@ impl CacheDir {
         bytes: &[u8],
         generation: Generation,
     ) -> io::Result<bool> {
-        files::write_part(part, bytes, self.publish)?;
+        files::write_part(&*self.disk, part, bytes, self.publish)?;
         let slots = self.slots(&id.view, &id.entity);
         let made_directories = {
             // Checked and renamed under one lock, which `invalidate` takes too: a compute that began
@@ -53,10 +54,10 @@ impl CacheDir {
             if self.generation(slots) != generation {
                 return Ok(false);
             }
-            files::rename(part, target)?
+            files::rename(&*self.disk, part, target)?
         };
         if let (Publish::Durable, Some(parent)) = (self.publish, target.parent()) {
-            files::sync_published(parent, &self.root, made_directories)?;
+            files::sync_published(&*self.disk, parent, &self.root, made_directories)?;
         }
         Ok(true)
     }
@@ -89,7 +90,7 @@ impl CacheDir {
                     Some(identity) if goes(&file, &identity) => found.push((file.path, identity)),
                     _ => {}
                 };
-                files::list(&self.root, &directory, &mut visit).map_err(failed)?;
+                files::list(&*self.disk, &self.root, &directory, &mut visit).map_err(failed)?;
             }
             // Asked first, because a table that cannot be written must not cost blocks.
             let generations = self.generations.load();
@@ -97,7 +98,7 @@ impl CacheDir {
                 return Err(failed(io::ErrorKind::ReadOnlyFilesystem.into()));
             }
             for (path, _) in &found {
-                files::remove(&self.root.join(path)).map_err(failed)?;
+                files::remove(&*self.disk, &self.root.join(path)).map_err(failed)?;
             }
             match entity {
                 Some(entity) => generations.raise_entity(self.slots(view, entity)),
@@ -109,7 +110,7 @@ impl CacheDir {
         // Even where publishing is not durable: an invalidated block must not come back after a power cut.
         let directories: BTreeSet<_> = found.iter().filter_map(|(path, _)| path.parent()).collect();
         for directory in directories {
-            match files::sync_directory(&self.root.join(directory)) {
+            match self.disk.sync_directory(&self.root.join(directory)) {
                 // Cleaning removed it meanwhile, because it was empty.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 synced => synced.map_err(failed)?,
@@ -140,19 +141,20 @@ impl CacheDir {
         let directory = self.root.join(version_path(view, fingerprint));
         let mut found = Vec::new();
         let mut visit = |file: FoundFile| found.extend(identity_of(&file.path).map(|identity| (file.path, identity)));
-        files::list(&self.root, &directory, &mut visit).map_err(|error| unavailable("list", &directory, error))?;
+        files::list(&*self.disk, &self.root, &directory, &mut visit)
+            .map_err(|error| unavailable("list", &directory, error))?;
         Ok(found)
     }
 
     fn directories_of(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<Vec<PathBuf>> {
         let view = self.root.join(view_path(view));
         let Some(entity) = entity else { return Ok(vec![view]) };
-        let versions = match std::fs::read_dir(&view) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        let versions = match self.disk.list(&view) {
+            Err(error) if is_absent(&error) => return Ok(Vec::new()),
             versions => versions?,
         };
         let keys: PathBuf = entity_directories(entity).iter().collect();
-        versions.map(|version| Ok(version?.path().join(&keys))).collect()
+        Ok(versions.into_iter().map(|version| view.join(version).join(&keys)).collect())
     }
 
     /// Removes a block's file where `goes`, which is asked about what is there now, says so; whether it went.
@@ -169,9 +171,9 @@ impl CacheDir {
         if !self.stat(&below).is_some_and(|file| goes(&file)) {
             return Ok(false);
         }
-        let removed = files::remove(&path).map_err(failed)?;
+        let removed = files::remove(&*self.disk, &path).map_err(failed)?;
         if let Some(parent) = path.parent() {
-            files::prune_empty(parent, &self.root.join(BLOCKS));
+            files::prune_empty(&*self.disk, parent, &self.root.join(BLOCKS));
         }
         Ok(removed)
     }
@@ -188,7 +190,7 @@ impl CacheDir {
         let _lock =
             self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&identity.view))).map_err(failed)?;
         // A link is read by nobody, and is bad whatever it points to.
-        let still_bad = files::read(&from).map_or(true, |bytes| bytes.is_some_and(|bytes| is_bad(&bytes)));
+        let still_bad = files::read(&*self.disk, &from).map_or(true, |bytes| bytes.is_some_and(|bytes| is_bad(&bytes)));
         if !still_bad {
             return Ok(None);
         }
@@ -196,9 +198,9 @@ impl CacheDir {
         let name = from.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
         // One place per path: a block that is damaged again and again does not fill the disk.
         let to = Path::new(QUARANTINE).join(format!("{hash:016x}-{name}"));
-        match files::rename(&from, &self.root.join(&to)) {
+        match files::rename(&*self.disk, &from, &self.root.join(&to)) {
             Ok(_) => Ok(Some(to)),
-            Err(_) => files::remove(&from).map(|_| Some(to)).map_err(failed),
+            Err(_) => files::remove(&*self.disk, &from).map(|_| Some(to)).map_err(failed),
         }
     }
 }

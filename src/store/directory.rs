@@ -2,23 +2,25 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 
-use super::files::{self, FoundFile, Publish, make_private};
+use super::files::{self, FoundFile, Publish};
 use super::generations::{Generation, Generations, Slots};
 use super::layout::{BLOCKS, GENERATIONS, LOCKS, QUARANTINE, TMP, block_path, entity_directories};
 use super::locks::{Locks, RebuildGuard, StripeGuard};
 use super::root::check_root;
 use super::staging::{Staging, sweep};
+use crate::disk::{Disk, SystemDisk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{BlockId, EntityKey, ViewName};
 
 /// An opened cache directory. Only its owner may read it; any number of processes may share it.
 pub struct CacheDir {
+    pub(super) disk: Arc<dyn Disk>,
     pub(super) root: PathBuf,
     pub(super) publish: Publish,
     pub(super) process: String,
@@ -37,15 +39,24 @@ impl CacheDir {
     /// `Unavailable` where it is a file, cannot be made, or belongs to another user; `Invalid` where
     /// it holds other things than a cache.
     pub fn open(root: &Path, publish: Publish, process: &str) -> Result<Self> {
+        Self::open_on(Arc::new(SystemDisk), root, publish, process)
+    }
+
+    /// The same on a file system of one's own.
+    ///
+    /// # Errors
+    /// Those of [`open`](Self::open).
+    pub fn open_on(disk: Arc<dyn Disk>, root: &Path, publish: Publish, process: &str) -> Result<Self> {
         let root = std::path::absolute(root).map_err(|error| unavailable("find", root, error))?;
-        check_root(&root)?;
+        check_root(&*disk, &root)?;
         for below in [BLOCKS, TMP, LOCKS, QUARANTINE] {
             let path = root.join(below);
-            make_private(&path).map_err(|error| unavailable("make the directory", &path, error))?;
+            disk.make_directory(&path).map_err(|error| unavailable("make the directory", &path, error))?;
         }
-        let generations = map_generations(&root)?;
+        let generations = map_generations(&*disk, &root)?;
         Ok(Self {
-            locks: Locks::new(&root.join(LOCKS)),
+            locks: Locks::new(Arc::clone(&disk), &root.join(LOCKS)),
+            disk,
             root,
             publish,
             process: process.to_owned(),
@@ -57,6 +68,11 @@ impl CacheDir {
     /// Whether there is a cache in `root`. Touches nothing.
     pub fn exists(root: &Path) -> bool {
         root.join(BLOCKS).is_dir()
+    }
+
+    /// The file system that it is on.
+    pub(crate) fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
     }
 
     /// The directory itself, as an absolute path.
@@ -78,7 +94,7 @@ impl CacheDir {
     /// `Unavailable` where it is there and cannot be read.
     pub fn read_path(&self, path: &Path) -> Result<Option<Bytes>> {
         let path = self.root.join(path);
-        files::read(&path).map_err(|error| unavailable("read", &path, error))
+        files::read(&*self.disk, &path).map_err(|error| unavailable("read", &path, error))
     }
 
     /// Waits until no other process computes for the block's entity, at most `timeout`; `None` after it.
@@ -116,7 +132,7 @@ impl CacheDir {
 
     /// What a path below the cache directory holds now; `None` where there is no regular file.
     pub fn stat(&self, path: &Path) -> Option<FoundFile> {
-        files::stat(&self.root, path)
+        files::stat(&*self.disk, &self.root, path)
     }
 
     /// Visits every file below `blocks/`, in no order.
@@ -125,7 +141,7 @@ impl CacheDir {
     /// `Unavailable` where a directory cannot be read.
     pub fn files(&self, mut visit: impl FnMut(FoundFile)) -> Result<()> {
         let blocks = self.root.join(BLOCKS);
-        files::list(&self.root, &blocks, &mut visit).map_err(|error| unavailable("list", &blocks, error))
+        files::list(&*self.disk, &self.root, &blocks, &mut visit).map_err(|error| unavailable("list", &blocks, error))
     }
 
     /// Writes and removes a small file, to know whether blocks could be published.
@@ -135,7 +151,10 @@ impl CacheDir {
     pub fn probe(&self) -> Result<()> {
         let failed = |error| unavailable("write in", &self.root, error);
         let part = self.part().map_err(failed)?;
-        files::write_part(&part, b"probe", Publish::Fast).and_then(|()| files::remove(&part)).map(drop).map_err(failed)
+        files::write_part(&*self.disk, &part, b"probe", Publish::Fast)
+            .and_then(|()| files::remove(&*self.disk, &part))
+            .map(drop)
+            .map_err(failed)
     }
 
     /// How many files are in quarantine.
@@ -145,7 +164,7 @@ impl CacheDir {
     pub fn quarantined(&self) -> Result<u64> {
         let quarantine = self.root.join(QUARANTINE);
         let mut count = 0;
-        files::list(&self.root, &quarantine, &mut |_| count += 1)
+        files::list(&*self.disk, &self.root, &quarantine, &mut |_| count += 1)
             .map_err(|error| unavailable("list", &quarantine, error))?;
         Ok(count)
     }
@@ -167,15 +186,15 @@ impl CacheDir {
     /// `Unavailable` where a directory cannot be used.
     pub fn tidy(&self) -> Result<()> {
         let tmp = self.root.join(TMP);
-        sweep(&tmp).map_err(|error| unavailable("sweep", &tmp, error))?;
+        sweep(&*self.disk, &tmp).map_err(|error| unavailable("sweep", &tmp, error))?;
         self.rejoin()
     }
 
     /// Maps the table of generations again where somebody deleted it: until then this process sees
     /// no invalidation of the others, nor they one of this. Copies made before are old by that.
     pub(super) fn rejoin(&self) -> Result<()> {
-        if !self.generations.load().is_current(&self.root.join(GENERATIONS)) {
-            self.generations.store(map_generations(&self.root)?.into());
+        if !self.generations.load().is_current(&*self.disk, &self.root.join(GENERATIONS)) {
+            self.generations.store(map_generations(&*self.disk, &self.root)?.into());
         }
         Ok(())
     }
@@ -185,16 +204,30 @@ impl CacheDir {
         if !staging.as_ref().is_some_and(Staging::exists) {
             // The old one first: dropping it removes its directory, which may be the new one's path.
             *staging = None;
-            *staging = Some(Staging::create(&self.root.join(TMP), &self.process)?);
+            *staging = Some(Staging::create(&self.disk, &self.root.join(TMP), &self.process)?);
         }
         staging.as_ref().map(Staging::path).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Puts a file in its place, in one step, and on the disk before this returns.
+    pub(super) fn publish_synced(&self, part: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+        let disk = &*self.disk;
+        let written = files::write_part(disk, part, bytes, Publish::Durable)
+            .and_then(|()| files::rename(disk, part, target))
+            .and_then(|made| {
+                target.parent().map_or(Ok(()), |parent| files::sync_published(disk, parent, &self.root, made))
+            });
+        if written.is_err() {
+            let _ = files::remove(disk, part);
+        }
+        written
     }
 
     /// Takes a lock, making the directory of the locks again where somebody removed it.
     pub(super) fn locking<T>(&self, take: impl Fn() -> io::Result<T>) -> io::Result<T> {
         match take() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                make_private(&self.root.join(LOCKS))?;
+                self.disk.make_directory(&self.root.join(LOCKS))?;
                 take()
             }
             taken => taken,
@@ -210,7 +243,7 @@ fn compute_stripe(id: &BlockId) -> u64 {
     id.entity.stable_hash() ^ id.fingerprint.low_bits()
 }
 
-fn map_generations(root: &Path) -> Result<Generations> {
+fn map_generations(disk: &dyn Disk, root: &Path) -> Result<Generations> {
     let path = root.join(GENERATIONS);
-    Generations::open(&path).map_err(|error| unavailable("map", &path, error))
+    Generations::open(disk, &path).map_err(|error| unavailable("map", &path, error))
 }

@@ -16,7 +16,7 @@ use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use twox_hash::XxHash3_64;
 
-use super::files::open_private;
+use crate::disk::{Disk, Open};
 use crate::model::ViewName;
 
 const COUNTERS: usize = 16_384;
@@ -58,12 +58,12 @@ pub struct Generations {
 
 impl Generations {
     /// Maps the table, making it first where there is none. On a read-only disk it can be read only.
-    pub fn open(path: &Path) -> io::Result<Self> {
-        let (file, writable) = match open_private(path) {
+    pub fn open(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        let (file, writable) = match disk.open(path, Open::Shared) {
             Err(error)
                 if matches!(error.kind(), io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied) =>
             {
-                (File::open(path)?, false)
+                (disk.open(path, Open::Read)?, false)
             }
             file => (file?, true),
         };
@@ -118,8 +118,8 @@ impl Generations {
     }
 
     /// Whether `path` is still the mapped file. Somebody who deletes it cuts this process off from the others.
-    pub fn is_current(&self, path: &Path) -> bool {
-        std::fs::metadata(path).is_ok_and(|now| now.ino() == self.inode && now.len() >= BYTES)
+    pub fn is_current(&self, disk: &dyn Disk, path: &Path) -> bool {
+        disk.metadata(path).is_ok_and(|now| now.ino() == self.inode && now.len() >= BYTES)
     }
 
     #[expect(unsafe_code, reason = "counters in shared memory have no safe form")]
@@ -150,9 +150,10 @@ fn allocate(file: &File) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::SystemDisk;
 
     fn table(path: &Path) -> Generations {
-        Generations::open(path).unwrap()
+        Generations::open(&SystemDisk, path).unwrap()
     }
 
     #[test]
@@ -177,10 +178,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("generations");
         let mapped = table(&path);
-        assert!(mapped.is_current(&path));
+        assert!(mapped.is_current(&SystemDisk, &path));
         std::fs::remove_file(&path).unwrap();
-        assert!(!mapped.is_current(&path));
+        assert!(!mapped.is_current(&SystemDisk, &path));
         let _new = table(&path);
-        assert!(!mapped.is_current(&path));
+        assert!(!mapped.is_current(&SystemDisk, &path));
     }
 }

@@ -1,13 +1,13 @@
 //! Locks between processes: `flock` on one file per stripe of entities or views, and on one for rebuilding the manifest.
 
 use std::collections::HashMap;
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::files::open_private;
+use crate::disk::{Disk, Open};
 
 /// How many stripes there are. Two entities that share one merely wait for each other.
 const STRIPES: u64 = 4096;
@@ -25,6 +25,7 @@ pub enum Purpose {
 
 /// The lock files of a cache directory.
 pub struct Locks {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
     /// Stripes that this process computes in: the locked file, and by how many threads.
     held: Mutex<HashMap<u64, (File, usize)>>,
@@ -50,8 +51,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Locks {
-    pub fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), held: Mutex::default() }
+    pub fn new(disk: Arc<dyn Disk>, dir: &Path) -> Self {
+        Self { disk, dir: dir.to_owned(), held: Mutex::default() }
     }
 
     /// Waits until no other process computes in this stripe, at most `timeout`.
@@ -65,8 +66,9 @@ impl Locks {
 
     /// Waits until nobody else rebuilds the manifest, at most `timeout`; `None` after it.
     pub fn rebuild(&self, timeout: Duration) -> io::Result<Option<RebuildGuard>> {
-        let file = open_private(&self.dir.join("rebuild"))?;
-        let taken = wait(timeout, || try_lock(&file))?;
+        let path = self.dir.join("rebuild");
+        let file = self.disk.open(&path, Open::Shared)?;
+        let taken = wait(timeout, || self.disk.try_lock(&file, &path))?;
         Ok(taken.then_some(RebuildGuard { _file: file }))
     }
 
@@ -76,8 +78,9 @@ impl Locks {
             *threads += 1;
             return Ok(true);
         }
-        let file = open_private(&self.file(Purpose::Compute, stripe))?;
-        let taken = try_lock(&file)?;
+        let path = self.file(Purpose::Compute, stripe);
+        let file = self.disk.open(&path, Open::Shared)?;
+        let taken = self.disk.try_lock(&file, &path)?;
         if taken {
             held.insert(stripe, (file, 1));
         }
@@ -87,8 +90,9 @@ impl Locks {
     /// Takes a stripe for itself. Held for a short time, so this waits without a limit.
     pub fn exclusive(&self, purpose: Purpose, hash: u64) -> io::Result<StripeGuard<'_>> {
         let stripe = hash % STRIPES;
-        let file = open_private(&self.file(purpose, stripe))?;
-        file.lock()?;
+        let path = self.file(purpose, stripe);
+        let file = self.disk.open(&path, Open::Shared)?;
+        self.disk.lock(&file, &path)?;
         Ok(StripeGuard { locks: self, stripe, exclusive: Some(file) })
     }
 
@@ -98,8 +102,9 @@ impl Locks {
         if lock(&self.held).contains_key(&stripe) {
             return true;
         }
-        let Ok(file) = open_private(&self.file(Purpose::Compute, stripe)) else { return false };
-        matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+        let path = self.file(Purpose::Compute, stripe);
+        let Ok(file) = self.disk.open(&path, Open::Shared) else { return false };
+        self.disk.try_lock(&file, &path).is_ok_and(|taken| !taken)
     }
 
     fn file(&self, purpose: Purpose, stripe: u64) -> PathBuf {
@@ -109,14 +114,6 @@ impl Locks {
             Purpose::Push => 'a',
         };
         self.dir.join(format!("{letter}{stripe:03x}"))
-    }
-}
-
-fn try_lock(file: &File) -> io::Result<bool> {
-    match file.try_lock() {
-        Ok(()) => Ok(true),
-        Err(TryLockError::WouldBlock) => Ok(false),
-        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
@@ -157,12 +154,17 @@ impl Drop for StripeGuard<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::SystemDisk;
+
+    fn locks(dir: &Path) -> Locks {
+        Locks::new(Arc::new(SystemDisk), dir)
+    }
 
     #[test]
     fn threads_of_one_process_share_and_others_wait() {
         let dir = tempfile::tempdir().unwrap();
         // Two `Locks` are two open files, which flock tells apart as it does two processes.
-        let (mine, other) = (Locks::new(dir.path()), Locks::new(dir.path()));
+        let (mine, other) = (locks(dir.path()), locks(dir.path()));
         let brief = Duration::from_millis(20);
         let first = mine.compute(7, brief).unwrap().unwrap();
         let second = mine.compute(7, brief).unwrap().unwrap();
@@ -178,7 +180,7 @@ mod tests {
     #[test]
     fn publishing_does_not_wait_for_a_compute() {
         let dir = tempfile::tempdir().unwrap();
-        let locks = Locks::new(dir.path());
+        let locks = locks(dir.path());
         let _computing = locks.compute(7, Duration::ZERO).unwrap().unwrap();
         drop(locks.exclusive(Purpose::Publish, 7).unwrap());
         drop(locks.exclusive(Purpose::Publish, 7).unwrap());

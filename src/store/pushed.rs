@@ -1,17 +1,19 @@
 //! Files of pushed rows, which are the only copy there is, and what has to follow a push.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use twox_hash::XxHash3_64;
 
 use super::directory::{CacheDir, unavailable};
-use super::files::{self, Publish, make_private, open_private};
+use super::files;
 use super::layout::{PUSHED, pushed_directory, pushed_identity, pushed_path};
 use super::locks::Purpose;
+use crate::disk::{Disk, Open};
 use crate::error::Result;
 use crate::model::{EntityKey, SourceName, Timestamp};
 
@@ -32,6 +34,7 @@ pub struct PushedFile {
 /// A note of what a push is about to change, so that a process that dies on the way leaves no old value in service.
 #[derive(Debug)]
 pub struct PushIntent {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     /// Locked as long as its process lives.
     _file: File,
@@ -43,7 +46,7 @@ impl PushIntent {
     /// # Errors
     /// `Unavailable` where it cannot be removed: then it is done once more.
     pub fn done(self) -> Result<()> {
-        files::remove(&self.path).map(drop).map_err(|error| unavailable("remove", &self.path, error))
+        files::remove(&*self.disk, &self.path).map(drop).map_err(|error| unavailable("remove", &self.path, error))
     }
 }
 
@@ -60,7 +63,8 @@ impl CacheDir {
                 found.push(PushedFile { path: file.path, keys, day });
             }
         };
-        files::list(&self.root, &directory, &mut visit).map_err(|error| unavailable("list", &directory, error))?;
+        files::list(&*self.disk, &self.root, &directory, &mut visit)
+            .map_err(|error| unavailable("list", &directory, error))?;
         found.sort_unstable_by_key(|file| file.day);
         Ok(found)
     }
@@ -82,16 +86,10 @@ impl CacheDir {
         let failed = |error| unavailable("write", &target, error);
         let stripe = XxHash3_64::oneshot(below.as_os_str().as_encoded_bytes());
         let _lock = self.locking(|| self.locks.exclusive(Purpose::Push, stripe)).map_err(failed)?;
-        let before = files::read(&target).map_err(|error| unavailable("read", &target, error))?;
+        let before = files::read(&*self.disk, &target).map_err(|error| unavailable("read", &target, error))?;
         let Some(bytes) = edit(&target, before)? else { return Ok(()) };
         let part = self.part().map_err(failed)?;
-        let written = files::write_part(&part, &bytes, Publish::Durable)
-            .and_then(|()| files::rename(&part, &target))
-            .and_then(|made| target.parent().map_or(Ok(()), |parent| files::sync_published(parent, &self.root, made)));
-        if written.is_err() {
-            let _ = files::remove(&part);
-        }
-        written.map_err(failed)
+        self.publish_synced(&part, &target, &bytes).map_err(failed)
     }
 
     /// Notes what a push is about to change. When this returns, the note is on the disk.
@@ -101,25 +99,26 @@ impl CacheDir {
     pub fn intend_push(&self, what: &[u8]) -> Result<PushIntent> {
         let directory = self.root.join(PUSHED).join(UNFINISHED);
         let failed = |error| unavailable("write in", &directory, error);
-        make_private(&directory).map_err(failed)?;
+        self.disk.make_directory(&directory).map_err(failed)?;
         for number in 0_u64.. {
             let path = directory.join(format!("{}-{number}.json", self.process));
-            let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
-            let mut file = match created {
+            let file = match self.disk.open(&path, Open::New) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
                 created => created.map_err(failed)?,
             };
-            file.lock().map_err(failed)?;
             // Somebody may have taken it, while it was empty and not locked, for one that was left behind.
-            if file.metadata().map_err(failed)?.nlink() == 0 {
+            if !self.disk.try_lock(&file, &path).map_err(failed)? || file.metadata().map_err(failed)?.nlink() == 0 {
                 continue;
             }
-            let written = file.write_all(what).and_then(|()| file.sync_all());
-            written.and_then(|()| files::sync_directory(&directory)).map_err(|error| {
-                let _ = files::remove(&path);
-                failed(error)
-            })?;
-            return Ok(PushIntent { path, _file: file });
+            let written = files::write_all(&*self.disk, &file, &path, what).and_then(|()| self.disk.sync(&file, &path));
+            // With the directories above it, which may be new.
+            written.and_then(|()| files::sync_published(&*self.disk, &directory, &self.root, true)).map_err(
+                |error| {
+                    let _ = files::remove(&*self.disk, &path);
+                    failed(error)
+                },
+            )?;
+            return Ok(PushIntent { disk: Arc::clone(&self.disk), path, _file: file });
         }
         Err(failed(io::ErrorKind::AlreadyExists.into()))
     }
@@ -132,18 +131,16 @@ impl CacheDir {
         let directory = self.root.join(PUSHED).join(UNFINISHED);
         let failed = |error| unavailable("read", &directory, error);
         let mut paths = Vec::new();
-        files::list(&self.root, &directory, &mut |file| paths.push(self.root.join(file.path))).map_err(failed)?;
+        files::list(&*self.disk, &self.root, &directory, &mut |file| paths.push(self.root.join(file.path)))
+            .map_err(failed)?;
         let mut unfinished = Vec::new();
         for path in paths {
-            let mut file = open_private(&path).map_err(failed)?;
-            match file.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => continue,
-                Err(TryLockError::Error(error)) => return Err(failed(error)),
+            let file = self.disk.open(&path, Open::Shared).map_err(failed)?;
+            if !self.disk.try_lock(&file, &path).map_err(failed)? {
+                continue;
             }
-            let mut what = Vec::new();
-            file.read_to_end(&mut what).map_err(failed)?;
-            unfinished.push((PushIntent { path, _file: file }, what));
+            let what = files::read_all(&*self.disk, &file, &path).map_err(failed)?.to_vec();
+            unfinished.push((PushIntent { disk: Arc::clone(&self.disk), path, _file: file }, what));
         }
         Ok(unfinished)
     }
@@ -152,6 +149,7 @@ impl CacheDir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Publish;
 
     const DAY: i64 = 1_709_856_000_000_000_000;
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::directory::{CacheDir, unavailable};
-use super::files::{self, Publish};
+use super::files;
 use super::layout::{push_reader_path, push_readers_directory};
 use crate::error::Result;
 use crate::model::{Fingerprint, SourceName, ViewName};
@@ -21,18 +21,12 @@ impl CacheDir {
         what: impl FnOnce() -> Result<Vec<u8>>,
     ) -> Result<()> {
         let target = self.root.join(push_reader_path(source, view));
-        if target.exists() {
+        if self.disk.metadata(&target).is_ok() {
             return Ok(());
         }
         let (what, failed) = (what()?, |error| unavailable("write", &target, error));
         let part = self.part().map_err(failed)?;
-        let written = files::write_part(&part, &what, Publish::Durable)
-            .and_then(|()| files::rename(&part, &target))
-            .and_then(|made| target.parent().map_or(Ok(()), |parent| files::sync_published(parent, &self.root, made)));
-        if written.is_err() {
-            let _ = files::remove(&part);
-        }
-        written.map_err(failed)
+        self.publish_synced(&part, &target, &what).map_err(failed)
     }
 
     /// The notes of a source, each with its path below the cache directory.
@@ -43,10 +37,10 @@ impl CacheDir {
         let directory = self.root.join(push_readers_directory(source));
         let failed = |error| unavailable("read", &directory, error);
         let mut paths = Vec::new();
-        files::list(&self.root, &directory, &mut |file| paths.push(file.path)).map_err(failed)?;
+        files::list(&*self.disk, &self.root, &directory, &mut |file| paths.push(file.path)).map_err(failed)?;
         let mut found = Vec::new();
         for path in paths {
-            if let Some(what) = files::read(&self.root.join(&path)).map_err(failed)? {
+            if let Some(what) = files::read(&*self.disk, &self.root.join(&path)).map_err(failed)? {
                 found.push((path, what.to_vec()));
             }
         }

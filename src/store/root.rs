@@ -5,15 +5,15 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
 use super::directory::unavailable;
-use super::files::make_private;
 use super::layout::{BLOCKS, GENERATIONS, LOCKS, PUSHED, QUARANTINE, TMP};
+use crate::disk::Disk;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Makes the directory where there is none, and only its owner may use it.
-pub(super) fn check_root(root: &Path) -> Result<()> {
+pub(super) fn check_root(disk: &dyn Disk, root: &Path) -> Result<()> {
     let metadata = match std::fs::metadata(root) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return make_private(root).map_err(|error| unavailable("make the cache directory", root, error));
+            return disk.make_directory(root).map_err(|error| unavailable("make the cache directory", root, error));
         }
         metadata => metadata.map_err(|error| unavailable("look at the cache directory", root, error))?,
     };
@@ -31,9 +31,10 @@ pub(super) fn check_root(root: &Path) -> Result<()> {
         );
     }
     if !root.join(BLOCKS).is_dir() {
-        let stranger = std::fs::read_dir(root)
+        let stranger = disk
+            .list(root)
             .map_err(|error| unavailable("list the cache directory", root, error))?
-            .filter_map(|entry| entry.ok().map(|entry| entry.file_name()))
+            .into_iter()
             // Another process may be making the cache at this moment.
             .find(|name| !is_ours(&name.to_string_lossy()));
         if let Some(name) = stranger {

@@ -1,10 +1,11 @@
 //! Which journals there are, and whether their owners live.
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::DIRECTORY;
+use crate::disk::{Disk, Open, is_absent};
 
 /// A journal that was found.
 #[derive(Debug, Clone)]
@@ -18,21 +19,20 @@ pub(in crate::manifest) struct Listed {
 }
 
 /// The journals of a cache directory, in the order of their names. None where there is no directory yet.
-pub(in crate::manifest) fn list(cache_dir: &Path) -> io::Result<Vec<Listed>> {
-    let entries = match std::fs::read_dir(cache_dir.join(DIRECTORY)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries?,
+pub(in crate::manifest) fn list(disk: &dyn Disk, cache_dir: &Path) -> io::Result<Vec<Listed>> {
+    let directory = cache_dir.join(DIRECTORY);
+    let names = match disk.list(&directory) {
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        names => names?,
     };
     let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        let Some(name) = entry.file_name().to_str().filter(|name| name.ends_with(".jnl")).map(str::to_owned) else {
-            continue;
-        };
-        match entry.metadata() {
-            Ok(metadata) if metadata.is_file() => found.push(Listed { name, path: entry.path(), size: metadata.len() }),
+    for name in names {
+        let Some(name) = name.to_str().filter(|name| name.ends_with(".jnl")).map(str::to_owned) else { continue };
+        let path = directory.join(&name);
+        match disk.metadata(&path) {
+            Ok(metadata) if metadata.is_file() => found.push(Listed { name, path, size: metadata.len() }),
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) if is_absent(&error) => {}
             Err(error) => return Err(error),
         }
     }
@@ -51,12 +51,8 @@ pub(in crate::manifest) enum Claim {
 
 impl Claim {
     /// Asks for the journal at `path`.
-    pub(in crate::manifest) fn of(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self::Dead(file)),
-            Err(TryLockError::WouldBlock) => Ok(Self::Alive),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+    pub(in crate::manifest) fn of(disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        let file = disk.open(path, Open::Read)?;
+        Ok(if disk.try_lock(&file, path)? { Self::Dead(file) } else { Self::Alive })
     }
 }

@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::frame::{self, Found};
+use crate::disk::{Disk, Open};
 use crate::error::Result;
 use crate::manifest::record::Record;
 
@@ -26,15 +26,23 @@ pub(in crate::manifest) struct Scanned {
 }
 
 /// Reads the frames of a journal from a place on, skipping what is damaged.
-pub(in crate::manifest) struct Reader {
-    file: File,
+pub(in crate::manifest) struct Reader<'a> {
+    journal: Journal<'a>,
     window: Window,
 }
 
-impl Reader {
+/// The file.
+struct Journal<'a> {
+    disk: &'a dyn Disk,
+    path: PathBuf,
+    file: File,
+}
+
+impl<'a> Reader<'a> {
     /// Opens the journal at `path` to read on at `from`, which is where an earlier reader stopped.
-    pub(in crate::manifest) fn open(path: &Path, from: u64) -> io::Result<Self> {
-        Ok(Self { file: File::open(path)?, window: Window { begin: from, at: 0, bytes: Vec::new() } })
+    pub(in crate::manifest) fn open(disk: &'a dyn Disk, path: &Path, from: u64) -> io::Result<Self> {
+        let journal = Journal { disk, path: path.to_owned(), file: disk.open(path, Open::Read)? };
+        Ok(Self { journal, window: Window { begin: from, at: 0, bytes: Vec::new() } })
     }
 
     /// The payload of the next whole frame, or `None` at the end of what is there now.
@@ -51,7 +59,7 @@ impl Reader {
                     return Ok(Some(end - length + frame::HEADER..end));
                 }
                 Found::NeedsMore(wanted) => {
-                    if self.window.fill(&self.file, wanted)? {
+                    if self.window.fill(&self.journal, wanted)? {
                         continue;
                     }
                     // The end of the file. A damaged length may have swallowed frames that follow.
@@ -115,29 +123,21 @@ impl Window {
     }
 
     /// Reads until `wanted` bytes lie ahead; false where the file has fewer.
-    fn fill(&mut self, file: &File, wanted: usize) -> io::Result<bool> {
+    fn fill(&mut self, journal: &Journal<'_>, wanted: usize) -> io::Result<bool> {
         self.bytes.drain(..self.at.min(self.bytes.len()));
         self.begin = self.begin.saturating_add(std::mem::take(&mut self.at) as u64);
         while self.bytes.len() < wanted {
             let have = self.bytes.len();
             self.bytes.resize(have + CHUNK.max(wanted - have), 0);
             let place = self.begin.saturating_add(have as u64);
-            let read = read_at(file, self.bytes.get_mut(have..).unwrap_or_default(), place);
+            let buffer = self.bytes.get_mut(have..).unwrap_or_default();
+            let read = journal.disk.read_at(&journal.file, &journal.path, buffer, place);
             self.bytes.truncate(have + read.as_ref().map_or(0, |count| *count));
             if read? == 0 {
                 return Ok(false);
             }
         }
         Ok(true)
-    }
-}
-
-fn read_at(file: &File, buffer: &mut [u8], place: u64) -> io::Result<usize> {
-    loop {
-        match file.read_at(buffer, place) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
     }
 }
 

@@ -1,14 +1,14 @@
 //! The owner's side of a journal.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{DIRECTORY, frame};
 use crate::clock::{Clock, SystemClock};
+use crate::disk::{self, Disk, SystemDisk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::record::Record;
 
@@ -24,6 +24,7 @@ const LONG: u64 = 16 << 20;
 /// manifest.
 #[derive(Debug)]
 pub struct Journal {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
     open: Mutex<Open>,
 }
@@ -43,9 +44,17 @@ impl Journal {
     /// # Errors
     /// `Unavailable` where the directory cannot be written.
     pub fn create(cache_dir: &Path) -> Result<Self> {
+        Self::create_on(Arc::new(SystemDisk), cache_dir)
+    }
+
+    /// The same on a file system of one's own.
+    ///
+    /// # Errors
+    /// Those of [`create`](Self::create).
+    pub fn create_on(disk: Arc<dyn Disk>, cache_dir: &Path) -> Result<Self> {
         let directory = cache_dir.join(DIRECTORY);
-        let open = Open::create(&directory)?;
-        Ok(Self { directory, open: Mutex::new(open) })
+        let open = Open::create(&*disk, &directory)?;
+        Ok(Self { disk, directory, open: Mutex::new(open) })
     }
 
     /// Appends the records in one write: a folder reads all of them or none.
@@ -63,15 +72,15 @@ impl Journal {
         if open.is_unlinked() {
             // Somebody removed the directory under us. What is written into a nameless file nobody folds.
             tracing::warn!(target: "larder::manifest", journal = %open.path.display(), "journal was deleted; beginning a new one");
-            *open = Open::create(&self.directory)?;
+            *open = Open::create(&*self.disk, &self.directory)?;
         } else if open.length.is_some_and(|length| length >= LONG) {
             // Where no new one can be made, the long one goes on. Dropping it releases its lock, and
             // a journal without an owner is removed once it is folded.
-            if let Ok(next) = Open::create(&self.directory) {
+            if let Ok(next) = Open::create(&*self.disk, &self.directory) {
                 *open = next;
             }
         }
-        open.append(records)
+        open.append(&*self.disk, records)
     }
 
     /// Forces what was appended to the disk.
@@ -80,7 +89,7 @@ impl Journal {
     /// `Unavailable` where the disk refuses.
     pub fn sync(&self) -> Result<()> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.file.sync_data().map_err(|error| unavailable("sync", &open.path, error))
+        self.disk.sync(&open.file, &open.path).map_err(|error| unavailable("sync", &open.path, error))
     }
 
     /// The file. It changes if somebody deletes it.
@@ -90,22 +99,13 @@ impl Journal {
 }
 
 impl Open {
-    fn create(directory: &Path) -> Result<Self> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(directory)
-            .map_err(|error| unavailable("create", directory, error))?;
+    fn create(disk: &dyn Disk, directory: &Path) -> Result<Self> {
+        disk.make_directory(directory).map_err(|error| unavailable("create", directory, error))?;
         for _ in 0..ATTEMPTS {
             let path = directory.join(unique_name());
-            let file = OpenOptions::new()
-                .append(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&path)
-                .map_err(|error| unavailable("create", &path, error))?;
+            let file = disk.open(&path, disk::Open::New).map_err(|error| unavailable("create", &path, error))?;
             // Waits at most for a folder that is looking whether this file still has an owner.
-            file.lock().map_err(|error| unavailable("lock", &path, error))?;
+            disk.lock(&file, &path).map_err(|error| unavailable("lock", &path, error))?;
             let open = Self { path, file, length: Some(0), buffer: Vec::new() };
             // Between creation and lock the file looked like that of a dead owner, and may be gone.
             if !open.is_unlinked() {
@@ -122,24 +122,19 @@ impl Open {
         self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
     }
 
-    fn append(&mut self, records: &[Record]) -> Result<()> {
+    fn append(&mut self, disk: &dyn Disk, records: &[Record]) -> Result<()> {
         self.buffer.clear();
         frame::encode(records, &mut self.buffer)?;
         let before = match self.length {
             Some(length) => length,
             None => self.file.metadata().map_err(|error| unavailable("measure", &self.path, error))?.len(),
         };
-        let written = loop {
-            match self.file.write(&self.buffer) {
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                other => break other,
-            }
-        };
-        self.settle(before, written)
+        let written = disk.write(&self.file, &self.path, &self.buffer);
+        self.settle(disk, before, written)
     }
 
     /// Keeps what a write left behind only if it is whole.
-    fn settle(&mut self, before: u64, written: std::io::Result<usize>) -> Result<()> {
+    fn settle(&mut self, disk: &dyn Disk, before: u64, written: std::io::Result<usize>) -> Result<()> {
         let wanted = self.buffer.len();
         let failed = match written {
             Ok(count) if count == wanted => {
@@ -151,7 +146,7 @@ impl Open {
         };
         // No folder has read beyond `before`: a cut frame is no frame. Where even cutting it off
         // fails, readers skip it.
-        self.length = self.file.set_len(before).is_ok().then_some(before);
+        self.length = disk.truncate(&self.file, &self.path, before).is_ok().then_some(before);
         Err(unavailable("write", &self.path, failed))
     }
 }
@@ -174,6 +169,8 @@ fn unavailable(what: &str, path: &Path, error: std::io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
+
+    use std::io::Write;
 
     use super::*;
     use crate::manifest::journal::{Claim, list};
@@ -236,7 +233,7 @@ mod tests {
             let mut open = journal.open.lock().unwrap();
             let half = whole.len() / 2;
             open.file.write_all(&whole[..half]).unwrap();
-            let error = open.settle(whole.len() as u64, Ok(half)).unwrap_err();
+            let error = open.settle(&SystemDisk, whole.len() as u64, Ok(half)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unavailable);
         }
         assert_eq!(std::fs::read(journal.path()).unwrap(), whole);
@@ -275,9 +272,9 @@ mod tests {
     fn the_owner_is_alive_until_it_drops_the_journal() {
         let dir = tempfile::tempdir().unwrap();
         let journal = Journal::create(dir.path()).unwrap();
-        let listed = list(dir.path()).unwrap();
-        assert!(matches!(Claim::of(&listed[0].path).unwrap(), Claim::Alive));
+        let listed = list(&SystemDisk, dir.path()).unwrap();
+        assert!(matches!(Claim::of(&SystemDisk, &listed[0].path).unwrap(), Claim::Alive));
         drop(journal);
-        assert!(matches!(Claim::of(&listed[0].path).unwrap(), Claim::Dead(_)));
+        assert!(matches!(Claim::of(&SystemDisk, &listed[0].path).unwrap(), Claim::Dead(_)));
     }
 }
