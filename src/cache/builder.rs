@@ -46,8 +46,8 @@ impl FeatureStoreBuilder {
 
     /// The file system of the cache directory. Default: the operating system's.
     #[must_use]
-    pub fn disk(mut self, disk: impl Disk) -> Self {
-        self.disk = Arc::new(disk);
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
         self
     }
 

@@ -10,6 +10,7 @@ use larder::clock::{Clock, SystemClock};
 use larder::compute::Features;
 use larder::config::Durability;
 use larder::definition::{Definitions, Environment};
+use larder::disk::{Disk, SystemDisk};
 use larder::manifest::{Journal, Record};
 use larder::model::SourceName;
 use larder::store::{CacheDir, Publish};
@@ -19,6 +20,7 @@ use larder::{
     ViewName,
 };
 
+use super::faulty::Faulty;
 use super::world::{Cell, Count, DAYS, ENTITIES, World, day, entity, number, pushed_at, value, version_of};
 use crate::desk::{quiet, view};
 use crate::worker::say;
@@ -90,6 +92,8 @@ pub struct Desk {
     cache: PathBuf,
     world: World,
     slot: usize,
+    /// Where calls of the file system may fail in this process.
+    faulty: Option<Faulty>,
     /// Whether calls fail, so that what was answered need not be kept.
     is_faulty: bool,
     /// Whether the power is cut, so that only what was synced stays.
@@ -154,6 +158,14 @@ impl Operation {
         Self::Warm,
     ];
 
+    pub fn settings(self) -> Settings {
+        let mut settings = quiet();
+        if self == Self::PublishDurable {
+            settings.durability = Durability::Durable;
+        }
+        settings
+    }
+
     /// Whether DuckDB is needed for it, or on the way out.
     pub fn opens_the_manifest(self) -> bool {
         matches!(self, Self::Evict | Self::Flush | Self::Fold | Self::Repair)
@@ -167,10 +179,7 @@ fn once() {
     let variable = |name| std::env::var(name).unwrap();
     let name = variable(OPERATION);
     let operation = Operation::ALL.into_iter().find(|operation| format!("{operation:?}") == name).unwrap();
-    let mut settings = quiet();
-    if operation == Operation::PublishDurable {
-        settings.durability = Durability::Durable;
-    }
+    let settings = operation.settings();
     let mut desk = Desk::open(Path::new(&cache), Path::new(&variable(WORLD)), 0, settings);
     if operation == Operation::Flush {
         desk.ask(0, 0, 3);
@@ -181,22 +190,7 @@ fn once() {
     std::io::stdin().read_line(&mut line).unwrap();
     // Whether calls fail, so that nothing but answering has to succeed. It says nothing: that may fail too.
     desk.is_faulty = line.trim() == "try";
-    let done = match operation {
-        Operation::Publish | Operation::PublishDurable => {
-            desk.ask(ENTITIES - 1, 0, 2);
-            Ok(())
-        }
-        Operation::Invalidate => desk.invalidate(0),
-        Operation::Evict => desk.clean(),
-        Operation::Flush => {
-            desk.flush();
-            Ok(())
-        }
-        Operation::Fold => desk.store.manifest().fold().map(drop),
-        Operation::Repair => desk.repair(),
-        Operation::Push => desk.try_to_push(),
-        Operation::Warm => desk.warm(ENTITIES - 1),
-    };
+    let done = desk.run(operation);
     if desk.is_faulty {
         // What lies in memory is written on the way out.
         drop(desk);
@@ -208,41 +202,101 @@ fn once() {
 
 impl Desk {
     pub fn open(cache: &Path, world: &Path, slot: usize, settings: Settings) -> Self {
-        let store = FeatureStore::builder(cache).settings(settings).open().unwrap();
+        Self::try_open(cache, world, slot, settings, None).unwrap()
+    }
+
+    /// The same on another file system.
+    pub fn try_open(
+        cache: &Path,
+        world: &Path,
+        slot: usize,
+        settings: Settings,
+        faulty: Option<Faulty>,
+    ) -> larder::Result<Self> {
+        let store = FeatureStore::builder(cache).settings(settings).disk(disk(faulty.as_ref())).open()?;
         let texts = [(PathBuf::from("ticks.toml"), DEFINITIONS.to_owned())];
         let definitions = Definitions::of_texts(texts, Environment::default()).unwrap();
-        let features = Features::builder(store.clone(), definitions).open().unwrap();
-        Self {
+        let features = Features::builder(store.clone(), definitions).open()?;
+        Ok(Self {
             store,
             features,
             cache: cache.to_owned(),
             world: World::open(world),
             slot,
+            faulty,
             is_faulty: false,
             power: false,
             may_quarantine: false,
             unflushed: 0,
+        })
+    }
+
+    /// What has to be expected from now on.
+    pub fn expect(&mut self, nothing_kept: bool, bad_files: bool) {
+        self.is_faulty = nothing_kept;
+        self.power = self.faulty.is_some();
+        self.may_quarantine = bad_files;
+    }
+
+    /// Fails where something is still wrong although nothing fails any more.
+    pub fn recovers(&mut self) {
+        self.ask(2, DAYS - 1, 1);
+        assert_eq!(self.ask(2, DAYS - 1, 1), 1, "nothing is kept any more");
+    }
+
+    pub fn run(&mut self, operation: Operation) -> larder::Result<()> {
+        match operation {
+            Operation::Publish | Operation::PublishDurable => {
+                self.ask(ENTITIES - 1, 0, 2);
+                Ok(())
+            }
+            Operation::Invalidate => self.invalidate(0),
+            Operation::Evict => self.clean(),
+            Operation::Flush => {
+                self.flush();
+                Ok(())
+            }
+            Operation::Fold => self.store.manifest().fold().map(drop),
+            Operation::Repair => self.repair(),
+            Operation::Push => self.try_to_push(),
+            Operation::Warm => self.warm(ENTITIES - 1),
         }
     }
 
+    /// How many calls have failed so far.
+    fn failed(&self) -> u64 {
+        self.faulty.as_ref().map_or(0, Faulty::failed)
+    }
+
+    /// Whether nothing has failed since this number was told.
+    fn is_sound(&self, failed: u64) -> bool {
+        !self.is_faulty && self.failed() == failed
+    }
+
     fn act(&mut self, dice: &mut Dice, ways: Ways) {
+        self.try_to_act(dice, ways).unwrap();
+    }
+
+    /// Does something; fails where it may.
+    pub fn try_to_act(&mut self, dice: &mut Dice, ways: Ways) -> larder::Result<()> {
         match dice.roll(100) {
             0..66 => {
                 let first = dice.roll(DAYS as u64) as usize;
                 let days = (1 + dice.roll(3) as usize).min(DAYS - first);
                 self.ask(dice.roll(ENTITIES as u64) as usize, first, days);
             }
-            66..74 => self.invalidate(dice.roll(ENTITIES as u64) as usize).unwrap(),
-            74 => self.invalidate_view(),
+            66..74 => self.invalidate(dice.roll(ENTITIES as u64) as usize)?,
+            74 => self.invalidate_view()?,
             75..80 => self.fold(),
             80..84 => self.flush(),
             // Somebody else may be at the manifest for longer than one waits.
             84..88 if ways == Ways::All => self.clean().unwrap_or_default(),
             88..91 => self.repair().unwrap_or_default(),
-            91..96 => self.push(),
-            96..100 => self.check_pushed(),
+            91..96 => self.try_to_push()?,
+            96..100 => self.try_to_check_pushed()?,
             _ => {}
         }
+        Ok(())
     }
 
     /// Asks for days of an entity and checks every value; how many of the days no compute made for this request.
@@ -250,6 +304,7 @@ impl Desk {
         let (entity, world) = (entity(number), &self.world);
         let range = TimeRange::new(day(first), day(first + days)).unwrap();
         let low = world.get(Cell::Acknowledged(number));
+        let failed = self.failed();
         world.count(Count::Asked, 1);
         self.unflushed += 1;
         let answer = self.store.get_or_compute(&view(), &entity, range, |gap| compute(world, gap)).unwrap();
@@ -258,7 +313,7 @@ impl Desk {
         for (at, version) in versions.iter().enumerate() {
             assert!((low..=high).contains(version), "{entity} day {at}: version {version}, not {low} to {high}");
             // Another process that published it may not have synced it yet.
-            if !self.is_faulty && (!self.power || answer.blocks()[at].origin() == Origin::Compute) {
+            if self.is_sound(failed) && (!self.power || answer.blocks()[at].origin() == Origin::Compute) {
                 world.kept(number, first + at, *version, low);
             }
         }
@@ -296,10 +351,11 @@ impl Desk {
         Ok(())
     }
 
-    fn invalidate_view(&self) {
+    fn invalidate_view(&self) -> larder::Result<()> {
         let all: Vec<_> = (0..ENTITIES).map(|number| self.world.invalidating(number)).collect();
-        self.store.invalidate_view(&view()).unwrap();
+        self.store.invalidate_view(&view())?;
         all.iter().enumerate().for_each(|(number, (_, version))| self.invalidated(number, *version));
+        Ok(())
     }
 
     fn invalidated(&self, number: usize, version: u64) {
@@ -310,10 +366,10 @@ impl Desk {
     /// Has a day of an entity computed that nobody asked for.
     fn warm(&self, number: usize) -> larder::Result<()> {
         let range = TimeRange::new(day(0), day(1)).unwrap();
-        let (entity, world) = (entity(number), &self.world);
+        let (entity, world, failed) = (entity(number), &self.world, self.failed());
         let answer = self.store.warm_from(&view(), &entity, range, world)?;
         let version = versions(&answer, &entity, 0, 1)[0];
-        if !self.is_faulty {
+        if self.is_sound(failed) {
             world.kept(number, 0, version, version);
         }
         Ok(())
@@ -331,14 +387,18 @@ impl Desk {
         }
     }
 
+    fn dir(&self) -> larder::Result<CacheDir> {
+        CacheDir::open_on(disk(self.faulty.as_ref()), &self.cache, Publish::Fast, "crash")
+    }
+
     fn clean(&self) -> larder::Result<()> {
-        let dir = CacheDir::open(&self.cache, Publish::Fast, "crash")?;
-        let journal = Journal::create(&self.cache)?;
+        let dir = self.dir()?;
+        let journal = Journal::create_on(disk(self.faulty.as_ref()), &self.cache)?;
         let mut settings = (*self.store.settings()).clone();
         settings.max_cache_size_gb = 40_000.0 / 1e9;
         settings.disk.min_age = Duration::ZERO;
         let now = Timestamp::from_ns(SystemClock.now_ns());
-        let append = |records: &[Record]| journal.append(records).unwrap();
+        let append = |records: &[Record]| assert!(journal.append(records).is_ok() || self.faulty.is_some());
         let options = CleanOptions::default();
         let report = clean(&dir, self.store.manifest(), &settings, now, options, append, &mut Silent)?;
         self.world.count(Count::Cleanings, 1);
@@ -347,7 +407,7 @@ impl Desk {
     }
 
     fn repair(&self) -> larder::Result<()> {
-        let dir = CacheDir::open(&self.cache, Publish::Fast, "crash")?;
+        let dir = self.dir()?;
         let now = Timestamp::from_ns(SystemClock.now_ns());
         let report = repair(&dir, self.store.manifest(), now, &mut Silent)?;
         assert!(self.may_quarantine || report.quarantined.is_empty(), "no file is ever bad: {report:?}");
@@ -380,22 +440,31 @@ impl Desk {
 
     /// Fails where a row that was pushed is not there; one more may be, of a process that was killed in between.
     pub fn check_pushed(&self) {
+        self.try_to_check_pushed().unwrap();
+    }
+
+    fn try_to_check_pushed(&self) -> larder::Result<()> {
         let rows = self.world.get(Cell::Pushed(self.slot));
         let time = |row| Timestamp::from_ns(pushed_at(self.slot, row));
         let range = TimeRange::new(time(0), time(rows + 2)).unwrap();
         let name = ViewName::new("ticks").unwrap();
-        let answer = self.features.get_or_compute(&name, &self.pushed_entity(), range).unwrap();
+        let answer = self.features.get_or_compute(&name, &self.pushed_entity(), range)?;
         let batch = answer.to_batch().unwrap();
         let numbers = batch.column_by_name("number").unwrap().as_primitive::<Float64Type>();
         assert!((rows..=rows + 1).contains(&(numbers.len() as u64)), "{} of {rows} pushed rows", numbers.len());
         for (row, (time, number)) in larder::event_times(&batch).iter().zip(numbers.values()).enumerate() {
             assert_eq!((*time, *number), (pushed_at(self.slot, row as u64), row as f64));
         }
+        Ok(())
     }
 
     fn pushed_entity(&self) -> EntityKey {
         crate::desk::symbol(&format!("P{}", self.slot))
     }
+}
+
+fn disk(faulty: Option<&Faulty>) -> Arc<dyn Disk> {
+    faulty.map_or(Arc::new(SystemDisk), Faulty::as_disk)
 }
 
 /// One row a minute, of the version that is the present one when this begins.

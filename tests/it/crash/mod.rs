@@ -5,9 +5,11 @@
 
 mod child;
 mod descriptors;
+mod faulty;
 mod fleet;
 mod kill;
 mod power;
+mod seam;
 mod strace;
 mod syscalls;
 mod world;

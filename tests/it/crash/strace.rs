@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use super::child::{CACHE, Desk, OPERATION, Operation, WORLD};
+use super::faulty::Faulty;
 use super::world::{Cell, World};
 use crate::damage::files;
 use crate::desk::quiet;
@@ -75,6 +76,10 @@ impl Prepared {
         prepared
     }
 
+    pub fn dir(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
     pub fn cache(&self) -> PathBuf {
         self.dir.path().join("cache")
     }
@@ -89,6 +94,16 @@ impl Prepared {
         let copied = Command::new("cp").arg("-a").arg(self.dir.path().join(".")).arg(dir.path()).status().unwrap();
         assert!(copied.success());
         Self { dir, operation: self.operation }
+    }
+
+    /// The operation as one does it in this process, on a file system where calls may fail.
+    pub fn open(&self, faulty: &Faulty) -> Desk {
+        let settings = self.operation.settings();
+        let mut desk = Desk::try_open(&self.cache(), &self.world(), 0, settings, Some(faulty.clone())).unwrap();
+        if self.operation == Operation::Flush {
+            desk.ask(0, 0, 3);
+        }
+        desk
     }
 
     /// A process that waits to be told to do it.

@@ -1,0 +1,326 @@
+//! A file system in which any call may fail, and which may lose what was not synced: a simulation, in this process.
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use larder::disk::{Disk, Open, SystemDisk};
+use rustix::io::Errno;
+
+use super::child::Dice;
+
+/// What happens to a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It fails, and the next one succeeds.
+    Once,
+    /// It and all that follow fail.
+    ForEver,
+    /// As `ForEver`, but a write leaves its first half: what a machine that dies leaves.
+    Torn,
+}
+
+impl Fault {
+    pub const ALL: [Self; 3] = [Self::Once, Self::ForEver, Self::Torn];
+}
+
+/// Such a file system. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Faulty(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    /// What happens, and to the how manieth call from now on.
+    plan: Option<(u64, Fault)>,
+    failed: u64,
+    /// Where files are kept that may come back.
+    attic: tempfile::TempDir,
+    put_away: u64,
+    /// Changes of names that are not on the disk yet, in their order.
+    changes: Vec<Change>,
+    /// By inode, the contents that are on the disk where they are not the present ones.
+    synced: HashMap<u64, Vec<u8>>,
+}
+
+/// What happened to a name.
+#[derive(Debug)]
+enum Change {
+    Made(PathBuf),
+    MadeDirectory(PathBuf),
+    /// The second path is where the file is kept.
+    Removed(PathBuf, PathBuf),
+    RemovedDirectory(PathBuf),
+    /// The third path is where what had the name before is kept.
+    Renamed(PathBuf, PathBuf, Option<PathBuf>),
+}
+
+impl Change {
+    /// The directory that has to be synced.
+    fn directory(&self) -> Option<&Path> {
+        let (Self::Made(path)
+        | Self::MadeDirectory(path)
+        | Self::Removed(path, _)
+        | Self::RemovedDirectory(path)
+        | Self::Renamed(_, path, _)) = self;
+        path.parent()
+    }
+
+    fn undo(&self) {
+        // What lies in a directory that is lost is lost with it.
+        let _ = match self {
+            Self::Made(path) => fs::remove_file(path),
+            Self::MadeDirectory(path) => fs::remove_dir_all(path),
+            Self::Removed(path, kept) => fs::rename(kept, path),
+            Self::RemovedDirectory(path) => fs::create_dir(path),
+            Self::Renamed(from, to, kept) => {
+                let _ = fs::rename(to, from);
+                kept.as_ref().map_or(Ok(()), |kept| fs::rename(kept, to))
+            }
+        };
+    }
+}
+
+impl State {
+    /// Counts a call, and says how it fails, if it does.
+    fn next(&mut self) -> Option<Fault> {
+        let (calls, fault) = self.plan.as_mut()?;
+        if *calls > 0 {
+            *calls -= 1;
+            return None;
+        }
+        let fault = *fault;
+        if fault == Fault::Once {
+            self.plan = None;
+        }
+        self.failed += 1;
+        Some(fault)
+    }
+
+    /// One more name for a file that is about to lose its own.
+    fn put_away(&mut self, path: &Path) -> Option<PathBuf> {
+        self.put_away += 1;
+        let kept = self.attic.path().join(self.put_away.to_string());
+        fs::hard_link(path, &kept).ok().map(|()| kept)
+    }
+
+    fn about_to_change(&mut self, file: &File) -> io::Result<()> {
+        let metadata = file.metadata()?;
+        if let std::collections::hash_map::Entry::Vacant(entry) = self.synced.entry(metadata.ino()) {
+            let mut bytes = vec![0; metadata.len() as usize];
+            // A file that is only appended to cannot be read by its descriptor.
+            File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file)))?
+                .read_exact_at(&mut bytes, 0)?;
+            entry.insert(bytes);
+        }
+        Ok(())
+    }
+}
+
+impl Faulty {
+    /// `beside` is a directory on the same file system.
+    pub fn new(beside: &Path) -> Self {
+        Self(Arc::new(Mutex::new(State {
+            plan: None,
+            failed: 0,
+            attic: tempfile::tempdir_in(beside).unwrap(),
+            put_away: 0,
+            changes: Vec::new(),
+            synced: HashMap::new(),
+        })))
+    }
+
+    pub fn as_disk(&self) -> Arc<dyn Disk> {
+        Arc::new(self.clone())
+    }
+
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().unwrap())
+    }
+
+    /// Lets the call after so many others fail.
+    pub fn fail(&self, after: u64, fault: Fault) {
+        self.with(|state| state.plan = Some((after, fault)));
+    }
+
+    /// Lets no more calls fail.
+    pub fn heal(&self) {
+        self.with(|state| state.plan = None);
+    }
+
+    /// How many calls have failed.
+    pub fn failed(&self) -> u64 {
+        self.with(|state| state.failed)
+    }
+
+    /// Forgets that anything is not on the disk.
+    pub fn settle(&self) {
+        self.with(|state| {
+            state.changes.clear();
+            state.synced.clear();
+        });
+    }
+
+    /// Leaves below `root` what is there after a power cut: of the names that were not synced, the changes up to some
+    /// moment; of the contents, whatever. Nobody may have anything open.
+    pub fn lose_power(&self, root: &Path, dice: &mut Dice) {
+        self.with(|state| {
+            let kept = dice.roll(state.changes.len() as u64 + 1) as usize;
+            state.changes.split_off(kept).iter().rev().for_each(Change::undo);
+            state.changes.clear();
+            for (inode, synced) in std::mem::take(&mut state.synced) {
+                if let Some(path) = crate::damage::files(root)
+                    .into_iter()
+                    .find(|path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.ino() == inode))
+                {
+                    tear(&path, &synced, dice);
+                }
+            }
+        });
+    }
+
+    fn before(&self) -> io::Result<()> {
+        match self.with(State::next) {
+            None => Ok(()),
+            Some(_) => Err(Errno::IO.into()),
+        }
+    }
+
+    /// Does what changes names, and remembers it until the directory is synced.
+    fn changing(
+        &self,
+        act: impl FnOnce() -> io::Result<()>,
+        change: impl FnOnce(&mut State) -> Option<Change>,
+    ) -> io::Result<()> {
+        self.before()?;
+        self.with(|state| {
+            let change = change(state);
+            act()?;
+            state.changes.extend(change);
+            Ok(())
+        })
+    }
+}
+
+/// Of a file that was not synced, there may be what was, what is, the length without the contents, or less.
+fn tear(path: &Path, synced: &[u8], dice: &mut Dice) {
+    let present = fs::read(path).unwrap();
+    let torn = match dice.roll(4) {
+        0 => synced.to_vec(),
+        1 => present,
+        // Where it only grew, what was synced stays.
+        2 if present.starts_with(synced) => [synced, &vec![0; present.len() - synced.len()]].concat(),
+        2 => vec![0; present.len()],
+        _ => {
+            let least = if present.starts_with(synced) { synced.len() } else { 0 };
+            present[..least + dice.roll((present.len() - least) as u64 + 1) as usize].to_vec()
+        }
+    };
+    fs::write(path, torn).unwrap();
+}
+
+impl Disk for Faulty {
+    fn open(&self, path: &Path, how: Open) -> io::Result<File> {
+        self.before()?;
+        self.with(|state| {
+            let is_new = fs::symlink_metadata(path).is_err();
+            let file = SystemDisk.open(path, how)?;
+            if is_new {
+                state.changes.push(Change::Made(path.to_owned()));
+            }
+            Ok(file)
+        })
+    }
+
+    fn read_at(&self, file: &File, path: &Path, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.before()?;
+        SystemDisk.read_at(file, path, buffer, offset)
+    }
+
+    fn write(&self, file: &File, path: &Path, bytes: &[u8]) -> io::Result<usize> {
+        let fault = self.with(State::next);
+        self.with(|state| state.about_to_change(file))?;
+        match fault {
+            None => SystemDisk.write(file, path, bytes),
+            Some(Fault::Torn) => {
+                SystemDisk.write(file, path, &bytes[..bytes.len() / 2])?;
+                Err(Errno::IO.into())
+            }
+            Some(_) => Err(Errno::NOSPC.into()),
+        }
+    }
+
+    fn truncate(&self, file: &File, path: &Path, length: u64) -> io::Result<()> {
+        self.before()?;
+        self.with(|state| state.about_to_change(file))?;
+        SystemDisk.truncate(file, path, length)
+    }
+
+    fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
+        self.before()?;
+        SystemDisk.sync(file, path)?;
+        let inode = file.metadata()?.ino();
+        self.with(|state| state.synced.remove(&inode));
+        Ok(())
+    }
+
+    fn lock(&self, file: &File, path: &Path) -> io::Result<()> {
+        self.before()?;
+        SystemDisk.lock(file, path)
+    }
+
+    fn try_lock(&self, file: &File, path: &Path) -> io::Result<bool> {
+        self.before()?;
+        SystemDisk.try_lock(file, path)
+    }
+
+    fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+        self.before()?;
+        SystemDisk.metadata(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<OsString>> {
+        self.before()?;
+        SystemDisk.list(directory)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.changing(
+            || SystemDisk.rename(from, to),
+            |state| Some(Change::Renamed(from.to_owned(), to.to_owned(), state.put_away(to))),
+        )
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.changing(|| SystemDisk.link(from, to), |_| Some(Change::Made(to.to_owned())))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        let removed = |state: &mut State| state.put_away(path).map(|kept| Change::Removed(path.to_owned(), kept));
+        self.changing(|| SystemDisk.remove(path), removed)
+    }
+
+    fn make_directory(&self, path: &Path) -> io::Result<()> {
+        self.before()?;
+        self.with(|state| {
+            let missing: Vec<_> = path.ancestors().take_while(|path| !path.exists()).map(Path::to_owned).collect();
+            SystemDisk.make_directory(path)?;
+            state.changes.extend(missing.into_iter().rev().map(Change::MadeDirectory));
+            Ok(())
+        })
+    }
+
+    fn remove_directory(&self, path: &Path) -> io::Result<()> {
+        self.changing(|| SystemDisk.remove_directory(path), |_| Some(Change::RemovedDirectory(path.to_owned())))
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.before()?;
+        SystemDisk.sync_directory(path)?;
+        self.with(|state| state.changes.retain(|change| change.directory() != Some(path)));
+        Ok(())
+    }
+}

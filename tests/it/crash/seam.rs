@@ -1,0 +1,136 @@
+//! Faults through the seam that Larder has for the file system, in this process: each call of each operation fails, or is
+//! the last one before the machine dies.
+
+use larder::config::Durability;
+use larder::{ErrorKind, FeatureStore};
+
+use super::child::{Desk, Dice, Operation, Ways};
+use super::faulty::{Fault, Faulty};
+use super::fleet::whole;
+use super::strace::Prepared;
+use super::syscalls::check;
+use super::{is_long, times};
+use crate::desk::quiet;
+
+/// Has an operation done on a file system that has this fault, and looks at what is left; whether it came so far.
+fn fails_at(before: &Prepared, operation: Operation, at: u64, fault: Fault) -> bool {
+    let prepared = before.copy();
+    let faulty = Faulty::new(&prepared.dir());
+    let mut desk = prepared.open(&faulty);
+    faulty.settle();
+    let dies = fault == Fault::Torn;
+    // What is not durable may be lost.
+    desk.expect(dies && operation != Operation::PublishDurable, operation == Operation::Repair);
+    faulty.fail(at, fault);
+    let done = desk.run(operation);
+    let failed = faulty.failed() > 0;
+    assert!(failed || done.is_ok(), "{done:?}");
+    if dies {
+        drop(desk);
+        faulty.lose_power(&prepared.cache(), &mut Dice::new(at));
+        repair_again(&prepared, operation, at);
+    } else {
+        faulty.heal();
+        desk.recovers();
+        drop(desk);
+    }
+    check(&prepared, operation, dies);
+    failed
+}
+
+/// Whoever repairs what a repair left dies as well.
+fn repair_again(prepared: &Prepared, operation: Operation, at: u64) {
+    if operation != Operation::Repair {
+        return;
+    }
+    let faulty = Faulty::new(&prepared.dir());
+    let mut desk = prepared.open(&faulty);
+    desk.expect(true, true);
+    faulty.settle();
+    faulty.fail(1 + at * 7 % 40, Fault::Torn);
+    let _ = desk.run(operation);
+    drop(desk);
+    faulty.lose_power(&prepared.cache(), &mut Dice::new(at));
+}
+
+#[test]
+fn an_operation_whose_calls_fail_leaves_nothing_wrong() {
+    for operation in Operation::ALL {
+        let before = Prepared::new(operation);
+        let mut points = 0;
+        for (way, fault) in Fault::ALL.into_iter().enumerate() {
+            // Where time is short, one fault after the other in turns.
+            let step = if is_long() { 1 } else { Fault::ALL.len() };
+            let first = if is_long() { 0 } else { way as u64 };
+            points += (first..).step_by(step).take_while(|at| fails_at(&before, operation, *at, fault)).count();
+        }
+        assert!(points > 3, "{operation:?} failed at {points} calls");
+        println!("{operation:?}: failed at {points} calls, once, for ever and with the power");
+    }
+}
+
+#[test]
+fn a_store_opens_or_says_why_whichever_call_fails() {
+    for at in 0.. {
+        let prepared = Prepared::new(Operation::Publish);
+        let faulty = Faulty::new(&prepared.dir());
+        faulty.fail(at, Fault::ForEver);
+        let opened = FeatureStore::builder(prepared.cache()).settings(quiet()).disk(faulty.as_disk()).open();
+        if faulty.failed() == 0 {
+            println!("opening: failed at {at} calls");
+            break;
+        }
+        if let Err(error) = opened {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+            assert!(error.to_string().contains(&*prepared.cache().to_string_lossy()), "{error}");
+        }
+        check(&prepared, Operation::Publish, false);
+    }
+}
+
+/// What a process does on a file system where calls fail, until the power fails: again and again on the same cache.
+fn storm(durability: Durability, seed: u64, rounds: u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, world) = (dir.path().join("cache"), dir.path().join("world"));
+    std::fs::create_dir(&cache).unwrap();
+    let (faulty, mut dice) = (Faulty::new(dir.path()), Dice::new(seed));
+    let mut settings = quiet();
+    settings.durability = durability;
+    let is_durable = durability == Durability::Durable;
+    let ways = if is_durable { Ways::Keeping } else { Ways::All };
+    for round in 0..rounds {
+        let mut desk = Desk::try_open(&cache, &world, 0, settings.clone(), Some(faulty.clone())).unwrap();
+        desk.expect(!is_durable, !is_durable);
+        if is_durable {
+            desk.check_kept();
+        }
+        desk.check_pushed();
+        desk.check_values();
+        for _ in 0..dice.roll(20) {
+            if dice.roll(2) == 0 {
+                faulty.fail(dice.roll(60), Fault::ALL[dice.roll(2) as usize]);
+            }
+            let _ = desk.try_to_act(&mut dice, ways);
+            faulty.heal();
+        }
+        faulty.fail(dice.roll(60), Fault::Torn);
+        let _ = desk.try_to_act(&mut dice, ways);
+        drop(desk);
+        faulty.heal();
+        faulty.lose_power(&cache, &mut dice);
+        if round % 8 == 7 {
+            whole(&cache, !is_durable);
+        }
+    }
+    println!("{rounds} power cuts with {} faults before, {durability:?}, seed {seed}", faulty.failed());
+}
+
+#[test]
+fn whatever_fails_before_the_power_does_nothing_durable_is_lost() {
+    (0..times(4, 400)).for_each(|seed| storm(Durability::Durable, seed, 50));
+}
+
+#[test]
+fn whatever_fails_before_the_power_does_nothing_fast_is_wrong() {
+    (0..times(2, 200)).for_each(|seed| storm(Durability::Fast, seed, 50));
+}
