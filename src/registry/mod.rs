@@ -162,7 +162,13 @@ impl Registry {
             })?;
         }
         let synced = File::open(&self.directory).and_then(|directory| directory.sync_all());
-        synced.map_err(|error| self.failed("write", &self.directory, error))
+        synced.map_err(|error| {
+            // They may be there without being on the disk, which nobody would see.
+            for (_, path) in &begun.0 {
+                let _ = fs::remove_file(path);
+            }
+            self.failed("write", &self.directory, error)
+        })
     }
 
     fn path(&self, number: u64) -> PathBuf {

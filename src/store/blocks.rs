@@ -1,6 +1,5 @@
 //! The blocks of a directory: published and taken away, so that none comes back that was invalidated.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,6 @@ use super::files::{self, FoundFile, Publish};
 use super::generations::{Generation, Slots};
 use super::layout::{BLOCKS, PathIdentity, QUARANTINE, block_path, entity_directories, identity_of, view_path};
 use super::locks::Purpose;
-use crate::disk::is_absent;
 use crate::error::Result;
 use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
 #[cfg(feature = "definitions")]
@@ -56,8 +54,8 @@ impl CacheDir {
             }
             files::rename(&*self.disk, part, target)?
         };
-        if let (Publish::Durable, Some(parent)) = (self.publish, target.parent()) {
-            files::sync_published(&*self.disk, parent, &self.root, made_directories)?;
+        if self.publish == Publish::Durable {
+            self.sync_published(target, made_directories)?;
         }
         Ok(true)
     }
@@ -107,15 +105,7 @@ impl CacheDir {
             .map_err(failed)?;
             now()
         };
-        // Even where publishing is not durable: an invalidated block must not come back after a power cut.
-        let directories: BTreeSet<_> = found.iter().filter_map(|(path, _)| path.parent()).collect();
-        for directory in directories {
-            match self.disk.sync_directory(&self.root.join(directory)) {
-                // Cleaning removed it meanwhile, because it was empty.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                synced => synced.map_err(failed)?,
-            }
-        }
+        self.sync_removed(view, entity).map_err(failed)?;
         Ok((found, at))
     }
 
@@ -146,15 +136,32 @@ impl CacheDir {
         Ok(found)
     }
 
+    /// Makes blocks that are gone stay away after a crash of the machine, also where publishing is not durable.
+    ///
+    /// All that may have held some is synced, not only where one was removed just now: somebody may have removed others
+    /// and failed here, and cleaning syncs neither the blocks that it removes nor the directories.
+    fn sync_removed(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<()> {
+        let disk = &*self.disk;
+        files::sync_present(disk, &self.root.join(BLOCKS))?;
+        let view = self.root.join(view_path(view));
+        let Some(entity) = entity else { return files::sync_tree(disk, &view) };
+        files::sync_present(disk, &view)?;
+        for mut directory in files::directories(disk, &view)? {
+            files::sync_present(disk, &directory)?;
+            for key in entity_directories(entity) {
+                directory.push(key);
+                files::sync_present(disk, &directory)?;
+            }
+        }
+        Ok(())
+    }
+
     fn directories_of(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<Vec<PathBuf>> {
         let view = self.root.join(view_path(view));
         let Some(entity) = entity else { return Ok(vec![view]) };
-        let versions = match self.disk.list(&view) {
-            Err(error) if is_absent(&error) => return Ok(Vec::new()),
-            versions => versions?,
-        };
         let keys: PathBuf = entity_directories(entity).iter().collect();
-        Ok(versions.into_iter().map(|version| view.join(version).join(&keys)).collect())
+        let versions = files::directories(&*self.disk, &view)?;
+        Ok(versions.into_iter().map(|version| version.join(&keys)).collect())
     }
 
     /// Removes a block's file where `goes`, which is asked about what is there now, says so; whether it went.

@@ -1,12 +1,14 @@
 //! The cache directory as a whole.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use twox_hash::XxHash3_64;
 
 use super::files::{self, FoundFile, Publish};
 use super::generations::{Generation, Generations, Slots};
@@ -28,6 +30,9 @@ pub struct CacheDir {
     // Swapped when somebody deletes the file, so that this process joins the others again.
     pub(super) generations: ArcSwap<Generations>,
     staging: Mutex<Option<Staging>>,
+    /// Hashes of directories whose names are known to survive a crash of the machine. Not those that are there: whoever
+    /// made them may have failed to sync them, or does not have to.
+    synced: Mutex<HashSet<u64>>,
 }
 
 impl CacheDir {
@@ -62,6 +67,7 @@ impl CacheDir {
             process: process.to_owned(),
             generations: ArcSwap::from_pointee(generations),
             staging: Mutex::default(),
+            synced: Mutex::default(),
         })
     }
 
@@ -200,7 +206,7 @@ impl CacheDir {
     }
 
     pub(super) fn part(&self) -> io::Result<PathBuf> {
-        let mut staging = self.staging.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
         if !staging.as_ref().is_some_and(Staging::exists) {
             // The old one first: dropping it removes its directory, which may be the new one's path.
             *staging = None;
@@ -209,14 +215,32 @@ impl CacheDir {
         staging.as_ref().map(Staging::path).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// Makes the name of a file survive a crash of the machine, with those of the directories above it.
+    pub(super) fn sync_published(&self, target: &Path, made_directories: bool) -> io::Result<()> {
+        let Some(parent) = target.parent() else { return Ok(()) };
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = XxHash3_64::oneshot(parent.as_os_str().as_encoded_bytes());
+        if made_directories {
+            synced.remove(&hash);
+        }
+        let is_synced = synced.contains(&hash);
+        drop(synced);
+        for directory in parent.ancestors() {
+            self.disk.sync_directory(directory)?;
+            if is_synced || directory == self.root {
+                break;
+            }
+        }
+        self.synced.lock().unwrap_or_else(PoisonError::into_inner).insert(hash);
+        Ok(())
+    }
+
     /// Puts a file in its place, in one step, and on the disk before this returns.
     pub(super) fn publish_synced(&self, part: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
         let disk = &*self.disk;
         let written = files::write_part(disk, part, bytes, Publish::Durable)
             .and_then(|()| files::rename(disk, part, target))
-            .and_then(|made| {
-                target.parent().map_or(Ok(()), |parent| files::sync_published(disk, parent, &self.root, made))
-            });
+            .and_then(|made| self.sync_published(target, made));
         if written.is_err() {
             let _ = files::remove(disk, part);
         }

@@ -98,17 +98,6 @@ pub fn rename(disk: &dyn Disk, part: &Path, target: &Path) -> io::Result<bool> {
     }
 }
 
-/// Makes a rename in `directory` survive a crash of the machine, and the directories up to `root` where they are new.
-pub fn sync_published(disk: &dyn Disk, directory: &Path, root: &Path, made_directories: bool) -> io::Result<()> {
-    for directory in directory.ancestors() {
-        disk.sync_directory(directory)?;
-        if !made_directories || directory == root {
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// Removes a file; `false` where there was none.
 pub fn remove(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
     match disk.remove(path) {
@@ -145,6 +134,34 @@ pub fn list(disk: &dyn Disk, root: &Path, directory: &Path, visit: &mut dyn FnMu
         }
     }
     Ok(())
+}
+
+/// Makes what was renamed or removed in `directory` survive a crash of the machine; nothing where it is gone.
+pub fn sync_present(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+    disk.sync_directory(directory).or_else(|error| if is_absent(&error) { Ok(()) } else { Err(error) })
+}
+
+/// The directories in a directory; none where it is gone.
+pub fn directories(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let names = match disk.list(directory) {
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        names => names?,
+    };
+    let mut found = Vec::new();
+    for path in names.into_iter().map(|name| directory.join(name)) {
+        match disk.metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => found.push(path),
+            Err(error) if !is_absent(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(found)
+}
+
+/// The same as [`sync_present`] of a directory and all below it.
+pub fn sync_tree(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+    sync_present(disk, directory)?;
+    directories(disk, directory)?.iter().try_for_each(|directory| sync_tree(disk, directory))
 }
 
 /// Removes `directory` and its parents below `root` as long as they are empty.

@@ -87,9 +87,16 @@ impl CacheDir {
         let stripe = XxHash3_64::oneshot(below.as_os_str().as_encoded_bytes());
         let _lock = self.locking(|| self.locks.exclusive(Purpose::Push, stripe)).map_err(failed)?;
         let before = files::read(&*self.disk, &target).map_err(|error| unavailable("read", &target, error))?;
-        let Some(bytes) = edit(&target, before)? else { return Ok(()) };
-        let part = self.part().map_err(failed)?;
-        self.publish_synced(&part, &target, &bytes).map_err(failed)
+        let is_there = before.is_some();
+        match edit(&target, before)? {
+            Some(bytes) => {
+                let part = self.part().map_err(failed)?;
+                self.publish_synced(&part, &target, &bytes).map_err(failed)
+            }
+            // What is there may be what somebody wrote whose sync of the directory failed.
+            None if is_there => self.sync_published(&target, true).map_err(failed),
+            None => Ok(()),
+        }
     }
 
     /// Notes what a push is about to change. When this returns, the note is on the disk.
@@ -112,12 +119,10 @@ impl CacheDir {
             }
             let written = files::write_all(&*self.disk, &file, &path, what).and_then(|()| self.disk.sync(&file, &path));
             // With the directories above it, which may be new.
-            written.and_then(|()| files::sync_published(&*self.disk, &directory, &self.root, true)).map_err(
-                |error| {
-                    let _ = files::remove(&*self.disk, &path);
-                    failed(error)
-                },
-            )?;
+            written.and_then(|()| self.sync_published(&path, true)).map_err(|error| {
+                let _ = files::remove(&*self.disk, &path);
+                failed(error)
+            })?;
             return Ok(PushIntent { disk: Arc::clone(&self.disk), path, _file: file });
         }
         Err(failed(io::ErrorKind::AlreadyExists.into()))

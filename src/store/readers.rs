@@ -26,7 +26,11 @@ impl CacheDir {
         }
         let (what, failed) = (what()?, |error| unavailable("write", &target, error));
         let part = self.part().map_err(failed)?;
-        self.publish_synced(&part, &target, &what).map_err(failed)
+        self.publish_synced(&part, &target, &what).map_err(|error| {
+            // It may be there without being on the disk, which nobody would see.
+            let _ = files::remove(&*self.disk, &target);
+            failed(error)
+        })
     }
 
     /// The notes of a source, each with its path below the cache directory.

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(super) fn check_root(disk: &dyn Disk, root: &Path) -> Result<()> {
     let metadata = match std::fs::metadata(root) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return disk.make_directory(root).map_err(|error| unavailable("make the cache directory", root, error));
+            return make(disk, root).map_err(|error| unavailable("make the cache directory", root, error));
         }
         metadata => metadata.map_err(|error| unavailable("look at the cache directory", root, error))?,
     };
@@ -48,6 +48,24 @@ pub(super) fn check_root(disk: &dyn Disk, root: &Path) -> Result<()> {
     if metadata.mode() & 0o077 != 0 {
         let private = std::fs::Permissions::from_mode(0o700);
         std::fs::set_permissions(root, private).map_err(|error| unavailable("make private", root, error))?;
+    }
+    Ok(())
+}
+
+/// Makes the directory with those above it, and on the disk: what is durable in it must not be lost with it.
+fn make(disk: &dyn Disk, root: &Path) -> io::Result<()> {
+    let above = || root.ancestors().skip(1);
+    let lowest = above().find(|directory| disk.metadata(directory).is_ok());
+    disk.make_directory(root)?;
+    for directory in above() {
+        match disk.sync_directory(directory) {
+            // One that may be written and not read cannot be synced.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+        if Some(directory) == lowest {
+            break;
+        }
     }
     Ok(())
 }

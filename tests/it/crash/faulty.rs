@@ -167,8 +167,17 @@ impl Faulty {
     /// Leaves below `root` what is there after a power cut: of the names that were not synced, the changes up to some
     /// moment; of the contents, whatever. Nobody may have anything open.
     pub fn lose_power(&self, root: &Path, dice: &mut Dice) {
+        let kept = self.with(|state| dice.roll(state.changes.len() as u64 + 1));
+        self.lose_after(kept as usize, root, dice);
+    }
+
+    /// The same with none of those changes.
+    pub fn lose_all(&self, root: &Path) {
+        self.lose_after(0, root, &mut Dice::new(0));
+    }
+
+    fn lose_after(&self, kept: usize, root: &Path, dice: &mut Dice) {
         self.with(|state| {
-            let kept = dice.roll(state.changes.len() as u64 + 1) as usize;
             state.changes.split_off(kept).iter().rev().for_each(Change::undo);
             state.changes.clear();
             for (inode, synced) in std::mem::take(&mut state.synced) {
