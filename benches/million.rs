@@ -87,10 +87,12 @@ fn make(cache: &Path, view: &FeatureView) {
 }
 
 fn row(id: &BlockId, path: &Path) -> BlockRow {
+    let now = Timestamp::from_ns(SystemClock.now_ns());
     let meta = BlockMeta {
         id: id.clone(),
         known_until: id.range.end(),
-        created: Timestamp::from_ns(SystemClock.now_ns()),
+        created: now,
+        extended: now,
         newest_created: None,
         compute_time: Duration::from_millis(3),
         input_version: None,

@@ -14,6 +14,8 @@ pub struct BlockMeta {
     pub known_until: Timestamp,
     /// When it was computed; of a tail that was extended, when its oldest part was.
     pub created: Timestamp,
+    /// When its newest part was computed.
+    pub extended: Timestamp,
     /// When the last of the source rows became known that it was computed from, where the source says so.
     pub newest_created: Option<Timestamp>,
     /// How long computing took.
@@ -32,6 +34,7 @@ const END: &str = "larder.end";
 const KNOWN_UNTIL: &str = "larder.known_until";
 const ROWS: &str = "larder.rows";
 const CREATED: &str = "larder.created";
+const EXTENDED: &str = "larder.extended";
 const COMPUTE_MS: &str = "larder.compute_ms";
 const INPUT_VERSION: &str = "larder.input_version";
 const NEWEST_CREATED: &str = "larder.newest_created";
@@ -47,6 +50,7 @@ impl BlockMeta {
             id: block.id.clone(),
             known_until: block.known_until,
             created: block.created,
+            extended: block.extended,
             newest_created: block.newest_created,
             compute_time: block.compute_time,
             input_version: block.input_version.clone(),
@@ -75,6 +79,7 @@ impl BlockMeta {
             (CREATED, ns(self.created)),
             (COMPUTE_MS, self.compute_ms().to_string()),
         ];
+        pairs.extend((self.extended != self.created).then(|| (EXTENDED, ns(self.extended))));
         pairs.extend(self.input_version.clone().map(|version| (INPUT_VERSION, version)));
         pairs.extend(self.newest_created.map(|newest| (NEWEST_CREATED, ns(newest))));
         pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
@@ -102,6 +107,7 @@ impl BlockMeta {
             id,
             known_until: ns(KNOWN_UNTIL)?,
             created: ns(CREATED)?,
+            extended: ns(if find(EXTENDED).is_some() { EXTENDED } else { CREATED })?,
             newest_created: find(NEWEST_CREATED).map(|_| ns(NEWEST_CREATED)).transpose()?,
             compute_time: Duration::try_from_secs_f64(compute_ms / 1e3).map_err(|error| wrong(COMPUTE_MS, &error))?,
             input_version: find(INPUT_VERSION).map(str::to_owned),
@@ -125,6 +131,7 @@ mod tests {
             },
             known_until: Timestamp::from_ns(7),
             created: Timestamp::from_ns(-7),
+            extended: Timestamp::from_ns(-6),
             newest_created: Some(Timestamp::from_ns(-5)),
             compute_time: Duration::from_micros(1234),
             input_version: Some("v7".to_owned()),
@@ -135,7 +142,8 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         assert_eq!(BlockMeta::parse(&meta().description()).unwrap(), meta());
-        let without = BlockMeta { input_version: None, newest_created: None, ..meta() };
+        let created = meta().created;
+        let without = BlockMeta { input_version: None, newest_created: None, extended: created, ..meta() };
         assert_eq!(BlockMeta::parse(&without.description()).unwrap(), without);
     }
 
@@ -150,6 +158,7 @@ mod tests {
                     assert_eq!(found.unwrap().input_version, None);
                     continue;
                 }
+                EXTENDED => assert_eq!(found.unwrap().extended, meta().created),
                 NEWEST_CREATED => assert_eq!(found.unwrap().newest_created, None),
                 _ => assert_eq!(found, Err(format!("metadata {key} is missing"))),
             }

@@ -261,6 +261,8 @@ impl Core {
             known_until: until,
             // Extending a tail does not make its older part young.
             created: tail.map_or_else(|| self.now(), |tail| tail.created),
+            // Whichever is later: the first one decides what is complete.
+            extended: wanted.now.max(self.now()),
             newest_created: known.and_then(|known| self.newest_created(wanted, supply, known)),
             compute_time: tail.map_or(Duration::ZERO, |tail| tail.compute_time) + took,
             input_version: None,

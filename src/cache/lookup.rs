@@ -118,7 +118,7 @@ impl Core {
         let in_memory = self
             .memory
             .get(wanted.view.fingerprint(), wanted.entity, block.start())
-            .filter(|cached| cached.generation == generation);
+            .filter(|cached| cached.generation == generation && !self.is_from_the_future(wanted, &cached.block));
         if let Some(cached) = &in_memory
             && let Some(found) = self.judge(wanted, cached, needed_until, Origin::Memory, Duration::ZERO)
         {
@@ -130,6 +130,9 @@ impl Core {
         let took = began.elapsed();
         match loaded {
             // Memory may know more, where the disk refused an extension.
+            Ok(Some(cached)) if self.is_from_the_future(wanted, &cached.block) => {
+                Found::Lacking { tail: None, expired: None, reason: MissReason::Expired }
+            }
             Ok(Some(cached))
                 if in_memory.as_ref().is_none_or(|held| held.block.known_until <= cached.block.known_until) =>
             {
@@ -144,6 +147,11 @@ impl Core {
             },
             Err(reason) => Found::Lacking { tail: None, expired: None, reason },
         }
+    }
+
+    /// Whether a block was computed when the clock was ahead of what it is now. The request may have begun long ago.
+    fn is_from_the_future(&self, wanted: &Wanted<'_>, block: &FeatureBlock) -> bool {
+        block.is_from_the_future(wanted.now) && block.is_from_the_future(self.now())
     }
 
     fn judge(
@@ -253,6 +261,7 @@ fn decode(id: &BlockId, view: &FeatureView, bytes: Bytes) -> Result<FeatureBlock
         id: meta.id,
         known_until: meta.known_until,
         created: meta.created,
+        extended: meta.extended,
         newest_created: meta.newest_created,
         compute_time: meta.compute_time,
         input_version: meta.input_version,

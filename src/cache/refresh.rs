@@ -119,6 +119,7 @@ impl Core {
             id: wanted.id(block),
             known_until: end,
             created: self.now(),
+            extended: self.now(),
             newest_created: None,
             compute_time: took,
             input_version: None,

@@ -69,6 +69,7 @@ impl Core {
         loop {
             let cached = self.memory.get(view.fingerprint(), entity, block.start())?;
             let good = cached.block.known_until >= super::plan::needed_until(block, range.end())
+                && !cached.block.is_from_the_future(now)
                 && self.dir.generation(cached.slots) == cached.generation;
             if !good {
                 return None;

@@ -17,6 +17,8 @@ pub struct FeatureBlock {
     pub known_until: Timestamp,
     /// When it was computed; of a tail that was extended, when its oldest part was.
     pub created: Timestamp,
+    /// When its newest part was computed.
+    pub extended: Timestamp,
     /// When the last of the source rows became known that it was computed from, where the source says so.
     pub newest_created: Option<Timestamp>,
     /// How long computing took, extensions of the tail included.
@@ -31,6 +33,14 @@ impl FeatureBlock {
     /// Whether its range holds nothing that is still to come.
     pub fn is_complete(&self) -> bool {
         self.known_until >= self.id.range.end()
+    }
+
+    /// Whether it says of itself that it was computed after `now`.
+    ///
+    /// The clock was wrong then, or is now, and what such a block takes for complete may not be. A minute is let pass:
+    /// so long is what a clock may be ahead of without a block being taken for known too early, unless told otherwise.
+    pub fn is_from_the_future(&self, now: Timestamp) -> bool {
+        self.extended.since(now) > Duration::from_secs(60)
     }
 
     /// The event times of its rows, in nanoseconds.

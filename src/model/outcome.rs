@@ -69,7 +69,7 @@ pub enum MissReason {
     Absent,
     /// It is the tail: known only up to an earlier time than was asked for.
     Tail,
-    /// It is older than the view's `max_age`.
+    /// It is older than the view's `max_age`, or was computed while the clock was ahead.
     Expired,
     /// Its file was damaged and has been quarantined.
     Corrupt,

@@ -7,6 +7,7 @@ mod child;
 mod descriptors;
 mod faulty;
 mod fleet;
+mod jumps;
 mod kill;
 mod power;
 mod seam;
