@@ -11,8 +11,8 @@ use memmap2::MmapRaw;
 pub const ENTITIES: usize = 6;
 /// Days that are asked for, from [`day`] 0 on.
 pub const DAYS: usize = 12;
-/// Processes that run beside each other.
-pub const SLOTS: usize = 4;
+/// Processes that push, at the most.
+pub const SLOTS: usize = 8;
 
 const MINUTE: i64 = 60_000_000_000;
 const DAY: i64 = 1_440 * MINUTE;
@@ -51,9 +51,14 @@ pub enum Count {
     Evictions,
     Repairs,
     Pushes,
+    /// Computes, where each is counted.
+    Computes,
+    /// Processes that came to a point where they wait for each other.
+    Arrived,
 }
 
 impl Count {
+    /// Those that are told of.
     pub const ALL: [Self; 10] = [
         Self::Asked,
         Self::Flushed,
