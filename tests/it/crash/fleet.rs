@@ -18,6 +18,8 @@ use super::world::{Count, SLOTS, World};
 use crate::desk::quiet;
 use crate::worker::Worker;
 
+type Environment = Box<dyn Fn(usize) -> Vec<(String, String)>>;
+
 /// How many processes run beside each other, unless a test says otherwise.
 const PROCESSES: usize = 4;
 
@@ -30,7 +32,7 @@ pub struct Fleet {
     /// How many processes run beside each other.
     size: usize,
     /// What each process has in its environment besides, by its slot.
-    environment: fn(usize) -> Vec<(String, String)>,
+    environment: Environment,
     pub dice: Dice,
     processes: Vec<Worker>,
     begun: u64,
@@ -41,7 +43,7 @@ impl Fleet {
     pub fn new(cache: &Path, seed: u64, ways: Ways, durability: Option<Durability>) -> Self {
         let desk = tempfile::tempdir().unwrap();
         let (cache, dice) = (cache.to_owned(), Dice::new(seed));
-        let (processes, environment) = (Vec::new(), |_| Vec::new());
+        let (processes, environment): (_, Environment) = (Vec::new(), Box::new(|_| Vec::new()));
         Self { cache, desk, ways, durability, size: PROCESSES, environment, dice, processes, begun: seed << 32 }
     }
 
@@ -53,8 +55,8 @@ impl Fleet {
     }
 
     /// The same with this in the environment of its processes, by their slots.
-    pub fn with(mut self, environment: fn(usize) -> Vec<(String, String)>) -> Self {
-        self.environment = environment;
+    pub fn with(mut self, environment: impl Fn(usize) -> Vec<(String, String)> + 'static) -> Self {
+        self.environment = Box::new(environment);
         self
     }
 

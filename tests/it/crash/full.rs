@@ -175,8 +175,8 @@ fn sweep(name: &str, levels: impl Iterator<Item = Lack>) {
 #[test]
 fn at_every_level_of_a_full_disk_requests_are_answered_and_blocks_are_kept_again_afterwards() {
     // Page by page where blocks and journals begin to fit, in larger steps where DuckDB does.
-    let step = times(32, 1);
-    let fine = if is_long() { 0..64 } else { 0..24 };
+    let step = times(96, 1);
+    let fine = if is_long() { 0..64 } else { 0..20 };
     let coarse = (fine.end..4_096).step_by(step as usize);
     sweep("a full disk", fine.chain(coarse).map(Lack::Room));
 }

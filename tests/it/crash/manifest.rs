@@ -88,7 +88,7 @@ fn totals_again(desk: &Desk, truth: Totals) -> Duration {
             return began.elapsed();
         }
         assert!(began.elapsed() < Duration::from_secs(60), "{totals:?}, not {truth:?}");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(30));
     }
 }
 
@@ -97,7 +97,7 @@ fn a_manifest_that_is_deleted_or_damaged_is_made_again_and_no_block_is_computed(
     let dir = tempfile::tempdir().unwrap();
     let (cache, world) = (dir.path().join("cache"), dir.path().join("world"));
     let mut settings = quiet();
-    settings.manifest.fold_interval = Duration::from_millis(5);
+    settings.manifest.fold_interval = Duration::from_millis(30);
     settings.memory.max_mb = 0;
     let open = || Desk::open(&cache, &world, 0, settings.clone());
     let mut desk = open();

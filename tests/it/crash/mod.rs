@@ -4,6 +4,7 @@
 //! ([`child`]) compare every answer with it.
 
 mod child;
+mod clocks;
 mod descriptors;
 mod faulty;
 mod fleet;
@@ -12,7 +13,12 @@ mod kill;
 mod manifest;
 mod many;
 mod power;
+mod refused;
+mod removed;
+mod rotten;
 mod seam;
+mod slow;
+mod stopped;
 mod strace;
 mod syscalls;
 mod world;
