@@ -21,7 +21,7 @@ use larder::{
 };
 
 use super::faulty::Faulty;
-use super::world::{Cell, Count, DAYS, ENTITIES, World, day, entity, number, pushed_at, value, version_of};
+use super::world::{Cell, Count, DAYS, ENTITIES, World, day, entity, number, pushed_at, values, version_of};
 use crate::desk::{quiet, view};
 use crate::worker::say;
 
@@ -524,7 +524,7 @@ fn disk(faulty: Option<&Faulty>) -> Arc<dyn Disk> {
 fn compute(world: &World, gap: &Gap) -> larder::Result<RecordBatch> {
     let version = world.get(Cell::Version(number(gap.entity())));
     let times: Vec<i64> = (gap.range().start().as_ns()..gap.range().end().as_ns()).step_by(MINUTE).collect();
-    let values = times.iter().map(|ns| value(gap.entity(), *ns, version));
+    let values = times.iter().copied().map(values(gap.entity(), version));
     let values: ArrayRef = Arc::new(Float64Array::from_iter_values(values));
     gap.batch(times, vec![values])
 }
@@ -545,8 +545,9 @@ fn versions(answer: &Answer, entity: &EntityKey, first: usize, days: usize) -> V
         assert_eq!(*times, *expected, "the times of {entity}, day {}", first + at);
         let version = version_of(entity, times[0], numbers[0]);
         let version = version.unwrap_or_else(|| panic!("{entity}, day {}: {}", first + at, numbers[0]));
+        let right = values(entity, version);
         for (time, number) in times.iter().zip(numbers) {
-            assert_eq!(*number, value(entity, *time, version), "{entity} at {}", Timestamp::from_ns(*time));
+            assert_eq!(*number, right(*time), "{entity} at {}", Timestamp::from_ns(*time));
         }
         version
     };

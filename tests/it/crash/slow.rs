@@ -22,7 +22,7 @@ fn a_process_with_a_slow_disk_is_right_and_holds_nobody_up() {
     for (calls, delay) in SLOW {
         let before = fleet.world().counted(Count::Asked);
         let slow = Strace::attach(&strace, fleet.process(0), calls, &format!("delay_enter={delay}"));
-        for _ in 0..times(2, 100) {
+        for _ in 0..times(1, 100) {
             fleet.wait_for_requests(60);
         }
         fleet.check_that_all_live();

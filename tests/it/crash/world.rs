@@ -168,14 +168,15 @@ pub fn day(number: usize) -> Timestamp {
 const VERSION: f64 = 1e9;
 
 /// What the value of an entity at a time is in a version. All of it is exact.
-pub fn value(entity: &EntityKey, ns: i64, version: u64) -> f64 {
-    crate::desk::value(entity, ns) + version as f64 * VERSION
+pub fn values(entity: &EntityKey, version: u64) -> impl Fn(i64) -> f64 + use<> {
+    let values = crate::desk::values(entity);
+    move |ns| values(ns) + version as f64 * VERSION
 }
 
 /// The version of which this is the value.
 pub fn version_of(entity: &EntityKey, ns: i64, value: f64) -> Option<u64> {
     let version = ((value - crate::desk::value(entity, ns)) / VERSION).round();
-    (version >= 0.0 && self::value(entity, ns, version as u64) == value).then_some(version as u64)
+    (version >= 0.0 && values(entity, version as u64)(ns) == value).then_some(version as u64)
 }
 
 /// The event times of the rows that a process pushes.
