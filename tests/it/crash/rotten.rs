@@ -75,7 +75,7 @@ fn wherever_the_table_of_generations_changes_answers_are_right() {
         desk.ask(number, 0, 1);
     }
     let table = File::options().read(true).write(true).open(cache.join("generations")).unwrap();
-    let (length, mut read_again) = (table.metadata().unwrap().len(), 0);
+    let length = table.metadata().unwrap().len();
     for at in 0..length {
         let mut byte = [0];
         table.read_exact_at(&mut byte, at).unwrap();
@@ -83,14 +83,13 @@ fn wherever_the_table_of_generations_changes_answers_are_right() {
         // Every entity where it may matter, which is where a counter is not the usual one.
         let asked = desk.ask(at as usize % ENTITIES, 0, 1);
         assert_eq!(asked, 1, "byte {at}: what is on the disk is good whatever the table says");
-        read_again += u64::from(byte[0] != 0);
     }
     for number in 0..ENTITIES {
         desk.invalidate(number).unwrap();
         assert_eq!(desk.ask(number, 0, 1), 0);
         assert_eq!(desk.ask(number, 0, 1), 1);
     }
-    eprintln!("{length} bytes of the table of generations changed: 0 wrong values; {read_again} were not 0");
+    eprintln!("{length} bytes of the table of generations changed: 0 wrong values");
 }
 
 fn rows(manifest: &Manifest) -> (FoldReport, BTreeMap<String, BlockRow>) {
