@@ -63,6 +63,7 @@ impl Core {
         if view.max_age().is_some() {
             return None;
         }
+        self.dir.stay_joined(now);
         let first = view.span().block_of(range.start());
         let mut blocks = Vec::with_capacity(1);
         let mut block = first;

@@ -11,7 +11,7 @@ use super::features::Features;
 use super::readers::Dependent;
 use crate::definition::{SourceDefinition, SourceKeys, SourceKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{EntityKey, SourceName, TimeRange, Timestamp, ViewName};
+use crate::model::{EntityKey, Fingerprint, SourceName, TimeRange, Timestamp, ViewName};
 use crate::source::{NewRows, Pushed};
 
 /// The cause of the invalidations.
@@ -38,6 +38,23 @@ struct Note {
     times: BTreeSet<i64>,
     /// The views that depend on the rows, with the first and the last time that may be others, in nanoseconds.
     forget: Vec<Forget>,
+}
+
+impl Note {
+    /// As JSON, with a checksum of it in the line before.
+    fn sealed(&self) -> Result<Vec<u8>> {
+        let text = serde_json::to_vec(self)
+            .map_err(|error| Error::with_source(ErrorKind::Internal, "a push cannot be written as JSON", error))?;
+        Ok([Fingerprint::of(&text).to_string().as_bytes(), b"\n", &text].concat())
+    }
+
+    /// What [`sealed`](Self::sealed) made; `None` where it is not whole.
+    fn unsealed(bytes: &[u8]) -> Option<Self> {
+        let line = bytes.iter().position(|byte| *byte == b'\n')?;
+        let (checksum, text) = (bytes.get(..line)?, bytes.get(line + 1..)?);
+        let is_whole = Fingerprint::of(text).to_string().as_bytes() == checksum;
+        is_whole.then(|| serde_json::from_slice(text).ok())?
+    }
 }
 
 /// A view, and ranges of event times.
@@ -80,9 +97,7 @@ impl Features {
         let times = new.times().iter().copied().collect();
         let forget = self.to_forget(source, &times)?;
         let note = Note { source: source.to_string(), entity: entity.cloned(), times, forget };
-        let text = serde_json::to_vec(&note)
-            .map_err(|error| Error::with_source(ErrorKind::Internal, "a push cannot be written as JSON", error))?;
-        let intent = dir.intend_push(&text)?;
+        let intent = dir.intend_push(&note.sealed()?)?;
         let mut changed = BTreeSet::new();
         let kept = pushed.keep(dir, entity, new, self.store().settings().compression_level, &mut changed);
         // Even of what failed: some of the rows may be kept.
@@ -114,9 +129,13 @@ impl Features {
         };
         let mut first = Ok(());
         for (intent, text) in unfinished {
-            // Its process died while writing it, before it kept any row.
-            let Ok(note) = serde_json::from_slice::<Note>(&text) else {
-                intent.done()?;
+            let Some(note) = Note::unsealed(&text) else {
+                // Its process died while writing it, before it kept any row; or it was damaged since, and says of no
+                // row any more that it was kept.
+                if let Err(error) = self.forget_all_of_pushed().and_then(|()| intent.done()) {
+                    tracing::warn!(target: "larder::cache", %error, "views of pushed rows are not forgotten, although the note of a push is not whole: the next one tries again");
+                    first = first.and(Err(error));
+                }
                 continue;
             };
             if let Err(error) = self.finish(&note).and_then(|()| intent.done()) {
@@ -127,6 +146,12 @@ impl Features {
             }
         }
         first
+    }
+
+    /// Forgets every view that is computed from rows that are pushed, whoever computes it.
+    fn forget_all_of_pushed(&self) -> Result<()> {
+        let views = self.views_of_pushed()?;
+        views.iter().try_for_each(|view| self.store().invalidate_scope(view, None, None, (CAUSE, None)).map(drop))
     }
 
     fn finish(&self, note: &Note) -> Result<()> {

@@ -94,6 +94,13 @@ impl Features {
         self.0.views.values().flatten().map(|bound| &**bound).filter(of_source)
     }
 
+    /// The views that are computed from pushed rows, in these definitions or by the notes.
+    pub(super) fn views_of_pushed(&self) -> Result<BTreeSet<ViewName>> {
+        let own = self.0.views.values().flatten().filter(|bound| bound.way().is_some());
+        let own = own.map(|bound| bound.recipe.view().name().clone());
+        Ok(own.chain(self.store().cache_dir().views_of_pushed()?).collect())
+    }
+
     /// All versions of views with blocks that depend on rows with these event times.
     pub(super) fn dependents(&self, source: &SourceName, times: &BTreeSet<i64>) -> Result<Vec<Dependent>> {
         let mut found = BTreeMap::new();

@@ -136,7 +136,7 @@ impl Manifest {
     /// Replaces what the manifest holds of blocks by `rows`, which were read from the block files.
     ///
     /// History, views and uses are kept. `scan_began` is when reading the files began: what other
-    /// processes published or removed after that is newer than `rows`, and stays as it is.
+    /// processes published or removed after that, up to now, is newer than `rows`, and stays as it is.
     ///
     /// # Errors
     /// Those of [`fold`](Self::fold); nothing has changed then.
@@ -147,7 +147,8 @@ impl Manifest {
     ) -> Result<Rebuilt> {
         let lock = self.lock()?;
         let journals = self.journals()?;
-        let (rebuilt, _) = self.session(&lock, &journals, |database, _| rebuild(database, scan_began, rows))?;
+        let (rebuilt, _) =
+            self.session(&lock, &journals, |database, _| rebuild(database, (scan_began, self.now()), rows))?;
         self.remembered().needs_rebuild = false;
         Ok(rebuilt)
     }

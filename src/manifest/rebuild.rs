@@ -24,7 +24,8 @@ pub struct Rebuilt {
 ///
 /// What others did since the scan began is newer than the scan: a block published since then stays,
 /// one removed since then stays away. Everything else is as the files say, even where the manifest
-/// believes in a later file: that one may have been lost with the machine.
+/// believes in a later file: that one may have been lost with the machine. What is said to have happened
+/// later than now was written by a clock that is wrong, and would outlive every repair: the files count.
 const COMPARE: &str = "
 CREATE OR REPLACE TEMP TABLE scanned AS
 SELECT p.* EXCLUDE (at_ns), m.created AS old_created, m.uses AS old_uses, m.last_used AS old_last_used
@@ -33,13 +34,14 @@ SEMI JOIN (SELECT (max(at_ns::HUGEINT * 1099511627776 + seq) & 1099511627775)::B
            FROM staged_published GROUP BY view, fingerprint, entity, start_ts) USING (seq)
 LEFT JOIN manifest m USING (view, fingerprint, entity, start_ts)
 LEFT JOIN removals r USING (view, fingerprint, entity, start_ts)
-WHERE (r.removed_at IS NULL OR r.removed_at < make_timestamp_ns($1))
-    AND (m.created IS NULL OR m.created < make_timestamp_ns($1) OR m.created <= p.created)";
+WHERE (r.removed_at IS NULL OR r.removed_at NOT BETWEEN make_timestamp_ns($1) AND make_timestamp_ns($2))
+    AND (m.created IS NULL OR m.created NOT BETWEEN make_timestamp_ns($1) AND make_timestamp_ns($2)
+        OR m.created <= p.created)";
 const GONE: &str = "
 CREATE OR REPLACE TEMP TABLE gone AS
 SELECT view, fingerprint, entity, start_ts FROM manifest
 ANTI JOIN staged_published USING (view, fingerprint, entity, start_ts)
-WHERE created < make_timestamp_ns($1)";
+WHERE created NOT BETWEEN make_timestamp_ns($1) AND make_timestamp_ns($2)";
 
 /// Statistics of a file that stayed are kept where the scan brought none.
 const REPLACE: &str = "
@@ -70,7 +72,7 @@ SELECT (SELECT count(*) FROM manifest), (SELECT count(*) FROM scanned WHERE old_
 /// Replaces blocks and their statistics in one transaction.
 pub(super) fn rebuild(
     database: &Database<'_>,
-    scan_began: Timestamp,
+    (scan_began, now): (Timestamp, Timestamp),
     rows: impl IntoIterator<Item = (BlockRow, Vec<ColumnStats>)>,
 ) -> Result<Rebuilt> {
     database.transaction(|| {
@@ -80,8 +82,11 @@ pub(super) fn rebuild(
         }
         stage.finish()?;
         for sql in [COMPARE, GONE] {
-            let began = [nanos(scan_began)];
-            database.connection().execute(sql, began).map_err(|error| database.failed("comparing blocks", error))?;
+            let meanwhile = [nanos(scan_began), nanos(now)];
+            database
+                .connection()
+                .execute(sql, meanwhile)
+                .map_err(|error| database.failed("comparing blocks", error))?;
         }
         database.run("replacing blocks", REPLACE)?;
         schema::set(database.connection(), database.path(), schema::NEEDS_REBUILD, "false")?;

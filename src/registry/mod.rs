@@ -8,21 +8,25 @@
 
 mod backup;
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::definition::{Definitions, Environment};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Timestamp;
+use crate::model::{Fingerprint, Timestamp};
 
 pub use backup::Restored;
 
 const DIRECTORY: &str = "registry";
+/// How long somebody waits for others who add versions, and between two tries.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The versions of a cache directory.
 #[derive(Debug, Clone)]
@@ -50,6 +54,21 @@ pub struct DefinitionFile {
     pub path: PathBuf,
     /// What was in it.
     pub text: String,
+}
+
+/// A version as it lies in its file.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    #[serde(flatten)]
+    version: Version,
+    /// Of the version as JSON; none where an older larder wrote it.
+    checksum: Option<String>,
+}
+
+impl Stored {
+    fn new(version: Version) -> Result<Self> {
+        Ok(Self { checksum: Some(Fingerprint::of(&json(&version)?).to_string()), version })
+    }
 }
 
 impl Version {
@@ -106,18 +125,24 @@ impl Registry {
     /// `NotFound` where there is none, naming those that there are; `Corrupt` where its file is damaged.
     pub fn version(&self, number: u64) -> Result<Version> {
         let path = self.path(number);
-        let text = match fs::read_to_string(&path) {
+        let text = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.no_such(number)),
             text => text.map_err(|error| self.failed("read", &path, error))?,
         };
-        let damaged = |error| {
+        let damaged = |why: String| {
             let what = format!(
                 "{} is damaged: remove it, then `larder registry restore` a backup or apply again",
                 path.display()
             );
-            Error::with_source(ErrorKind::Corrupt, what, error)
+            Error::with_source(ErrorKind::Corrupt, what, why)
         };
-        serde_json::from_str(&text).map_err(damaged)
+        let Stored { version, checksum } = serde_json::from_slice(&text).map_err(|error| damaged(error.to_string()))?;
+        let other = || damaged("its checksum is another".to_owned());
+        if checksum.is_some() && checksum != Stored::new(version.clone())?.checksum {
+            return Err(other());
+        }
+        // A file in the place of another one.
+        if version.number == number { Ok(version) } else { Err(damaged(format!("it is version {}", version.number))) }
     }
 
     /// Adds a version after `base`, which has to be the latest one (0 where there is none yet). All of it is there or
@@ -135,8 +160,22 @@ impl Registry {
     fn lock(&self) -> Result<File> {
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
         made.map_err(|error| self.failed("make", &self.directory, error))?;
-        let directory = File::open(&self.directory).and_then(|file| file.lock().map(|()| file));
-        directory.map_err(|error| self.failed("lock", &self.directory, error))
+        let directory = File::open(&self.directory).map_err(|error| self.failed("lock", &self.directory, error))?;
+        let begun = Instant::now();
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return Ok(directory),
+                Err(TryLockError::Error(error)) => return Err(self.failed("lock", &self.directory, error)),
+                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    let directory = self.directory.display();
+                    return Err(Error::new(
+                        ErrorKind::Busy,
+                        format!("{directory} was held by another process for {PATIENCE:?}: retry after a moment"),
+                    ));
+                }
+            }
+        }
     }
 
     /// Writes versions, then gives them their names in this order.
@@ -148,7 +187,7 @@ impl Registry {
             let number = BEGUN.fetch_add(1, Ordering::Relaxed);
             let path = self.directory.join(format!(".{}-{number}.tmp", std::process::id()));
             begun.0.push((path.clone(), self.path(version.number)));
-            let text = json(version)?;
+            let text = json(&Stored::new(version.clone())?)?;
             write(&path, &text).map_err(|error| self.failed("write", &path, error))?;
         }
         for (begun, path) in &begun.0 {
@@ -264,6 +303,43 @@ mod tests {
         registry.add(0, vec![file("# one")], NOW, "ada").unwrap();
         fs::write(dir.path().join("registry/.77.tmp"), "{").unwrap();
         assert_eq!(registry.numbers().unwrap(), [1]);
+    }
+
+    #[test]
+    fn wherever_a_version_is_damaged_it_is_refused_or_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path());
+        let right = registry.add(0, vec![file("[view.v]\nwindow = 14")], NOW, "ada").unwrap();
+        let path = dir.path().join("registry/000001.json");
+        let good = fs::read(&path).unwrap();
+        let look = |bytes: &[u8], what: &str| {
+            fs::write(&path, bytes).unwrap();
+            match registry.version(1) {
+                Ok(version) => assert_eq!(version, right, "{what}"),
+                Err(error) => {
+                    assert_eq!(error.kind(), ErrorKind::Corrupt, "{what}");
+                    assert!(error.to_string().contains("000001.json is damaged"), "{what}: {error}");
+                }
+            }
+        };
+        for at in 0..good.len() {
+            for bit in 0..8 {
+                let mut bad = good.clone();
+                bad[at] ^= 1 << bit;
+                look(&bad, &format!("byte {at} bit {bit}"));
+            }
+            look(&good[..at], &format!("cut at {at}"));
+        }
+        eprintln!("{} damaged versions of definitions: 0 others taken for them", good.len() * 9);
+    }
+
+    #[test]
+    fn a_version_that_an_older_larder_wrote_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path());
+        let right = registry.add(0, vec![file("# one")], NOW, "ada").unwrap();
+        fs::write(dir.path().join("registry/000001.json"), json(&right).unwrap()).unwrap();
+        assert_eq!(registry.version(1).unwrap(), right);
     }
 
     #[test]

@@ -22,7 +22,8 @@ impl CacheDir {
     /// Returns whether it was published. Atomic: a reader sees the old file, none, or the new one.
     ///
     /// # Errors
-    /// `Unavailable` where the file cannot be written; nothing is left behind then.
+    /// `Unavailable` where the file cannot be written, `Busy` where whoever publishes or invalidates does not come to an
+    /// end; nothing is left behind then.
     pub fn publish(&self, id: &BlockId, bytes: &[u8], generation: Generation) -> Result<bool> {
         let target = self.root.join(block_path(id));
         let failed = |error| unavailable("publish", &target, error);
@@ -48,11 +49,19 @@ impl CacheDir {
         let made_directories = {
             // Checked and renamed under one lock, which `invalidate` takes too: a compute that began
             // before an invalidation must not put its values back after it.
-            let _lock = self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&id.view)))?;
+            let lock = self.locking(|| self.locks.exclusive_in_passing(Purpose::Publish, publish_stripe(&id.view)))?;
+            lock.check()?;
             if self.generation(slots) != generation {
                 return Ok(false);
             }
-            files::rename(&*self.disk, part, target)?
+            let made_directories = files::rename(&*self.disk, part, target)?;
+            // Where somebody removed the lock's file, an invalidation may have come in between. It raises before it
+            // removes, so it is seen here, or it has removed this file too.
+            if self.generation(slots) != generation {
+                files::remove(&*self.disk, target)?;
+                return Ok(false);
+            }
+            made_directories
         };
         if self.publish == Publish::Durable {
             self.sync_published(target, made_directories)?;
@@ -67,7 +76,8 @@ impl CacheDir {
     /// publish them, and a crash of the machine does not bring them back. Returns their paths, and when it was.
     ///
     /// # Errors
-    /// `Unavailable` where a file cannot be removed: the invalidation is not done, repeat it.
+    /// `Unavailable` where a file cannot be removed, `Busy` where whoever publishes does not come to an end: the
+    /// invalidation is not done, repeat it.
     pub fn invalidate(
         &self,
         view: &ViewName,
@@ -77,6 +87,7 @@ impl CacheDir {
     ) -> Result<(Vec<(PathBuf, PathIdentity)>, Timestamp)> {
         let failed = |error| unavailable("invalidate blocks in", &self.root, error);
         self.rejoin()?;
+        self.generations.load().wait_until_noticed();
         let mut found = Vec::new();
         let at = {
             // Over all of it: whoever extends a tail that is still there would publish its old part
@@ -95,14 +106,17 @@ impl CacheDir {
             if !generations.is_writable() {
                 return Err(failed(io::ErrorKind::ReadOnlyFilesystem.into()));
             }
+            let raise = || match entity {
+                Some(entity) => generations.raise_entity(self.slots(view, entity)),
+                None => generations.raise_view(Slots::of(view, "")),
+            };
+            // Before, for somebody who publishes although this holds the lock, because its file was removed; and
+            // after, for whoever read a file in between.
+            raise().map_err(failed)?;
             for (path, _) in &found {
                 files::remove(&*self.disk, &self.root.join(path)).map_err(failed)?;
             }
-            match entity {
-                Some(entity) => generations.raise_entity(self.slots(view, entity)),
-                None => generations.raise_view(Slots::of(view, "")),
-            }
-            .map_err(failed)?;
+            raise().map_err(failed)?;
             now()
         };
         self.sync_removed(view, entity).map_err(failed)?;
@@ -118,6 +132,7 @@ impl CacheDir {
     pub(crate) fn raise(&self, view: &ViewName) -> Result<()> {
         let failed = |error| unavailable("raise the generation in", &self.root, error);
         self.rejoin()?;
+        self.generations.load().wait_until_noticed();
         let _lock = self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(view))).map_err(failed)?;
         self.generations.load().raise_view(Slots::of(view, "")).map_err(failed)
     }
@@ -173,8 +188,9 @@ impl CacheDir {
         let path = self.root.join(&below);
         let failed = |error| unavailable("remove", &path, error);
         // Under the lock of publishing, so that the file is not replaced between asking and removing.
-        let _lock =
-            self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&id.view))).map_err(failed)?;
+        let _lock = self
+            .locking(|| self.locks.exclusive_in_passing(Purpose::Publish, publish_stripe(&id.view)))
+            .map_err(failed)?;
         if !self.stat(&below).is_some_and(|file| goes(&file)) {
             return Ok(false);
         }
@@ -194,8 +210,9 @@ impl CacheDir {
         let Some(identity) = identity_of(path) else { return Ok(None) };
         let from = self.root.join(path);
         let failed = |error| unavailable("quarantine", &from, error);
-        let _lock =
-            self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&identity.view))).map_err(failed)?;
+        let _lock = self
+            .locking(|| self.locks.exclusive_in_passing(Purpose::Publish, publish_stripe(&identity.view)))
+            .map_err(failed)?;
         // A link is read by nobody, and is bad whatever it points to.
         let still_bad = files::read(&*self.disk, &from).map_or(true, |bytes| bytes.is_some_and(|bytes| is_bad(&bytes)));
         if !still_bad {

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,14 +12,14 @@ use bytes::Bytes;
 use twox_hash::XxHash3_64;
 
 use super::files::{self, FoundFile, Publish};
-use super::generations::{Generation, Generations, Slots};
+use super::generations::{Generation, Generations, NOTICED, Slots};
 use super::layout::{BLOCKS, GENERATIONS, LOCKS, QUARANTINE, TMP, block_path, entity_directories};
 use super::locks::{Locks, RebuildGuard, StripeGuard};
 use super::root::check_root;
 use super::staging::{Staging, sweep};
 use crate::disk::{Disk, SystemDisk};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{BlockId, EntityKey, ViewName};
+use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
 
 /// An opened cache directory. Only its owner may read it; any number of processes may share it.
 pub struct CacheDir {
@@ -29,6 +30,8 @@ pub struct CacheDir {
     pub(super) locks: Locks,
     // Swapped when somebody deletes the file, so that this process joins the others again.
     pub(super) generations: ArcSwap<Generations>,
+    /// When the table of generations was last looked at, in nanoseconds.
+    joined: AtomicI64,
     staging: Mutex<Option<Staging>>,
     /// Hashes of directories whose names are known to survive a crash of the machine. Not those that are there: whoever
     /// made them may have failed to sync them, or does not have to.
@@ -66,6 +69,7 @@ impl CacheDir {
             publish,
             process: process.to_owned(),
             generations: ArcSwap::from_pointee(generations),
+            joined: AtomicI64::new(0),
             staging: Mutex::default(),
             synced: Mutex::default(),
         })
@@ -198,11 +202,34 @@ impl CacheDir {
 
     /// Maps the table of generations again where somebody deleted it: until then this process sees
     /// no invalidation of the others, nor they one of this. Copies made before are old by that.
+    ///
+    /// Also where it could only be read: the disk may be writable by now.
     pub(super) fn rejoin(&self) -> Result<()> {
-        if !self.generations.load().is_current(&*self.disk, &self.root.join(GENERATIONS)) {
-            self.generations.store(map_generations(&*self.disk, &self.root)?.into());
+        let (mapped, path) = (self.generations.load(), self.root.join(GENERATIONS));
+        let is_current = mapped.is_current(&*self.disk, &path);
+        if is_current && mapped.is_writable() {
+            return Ok(());
+        }
+        match mapped.again(&*self.disk, &path) {
+            Ok(again) if !is_current || again.is_writable() => self.generations.store(again.into()),
+            Err(error) if !is_current => return Err(unavailable("map", &path, error)),
+            _ => {}
         }
         Ok(())
+    }
+
+    /// The same every so often, by the clock that says `now`; costs a comparison in between.
+    ///
+    /// So a hit from memory is none of a table that was deleted longer than [`NOTICED`] ago.
+    pub(crate) fn stay_joined(&self, now: Timestamp) {
+        let (now, last) = (now.as_ns(), self.joined.load(Ordering::Relaxed));
+        // Both ways, because the clock may be set back. Threads that do it twice do no harm.
+        if now.abs_diff(last) >= NOTICED.as_nanos() as u64 {
+            self.joined.store(now, Ordering::Relaxed);
+            if let Err(error) = self.rejoin() {
+                tracing::debug!(target: "larder::cache", %error, "the table of generations cannot be joined");
+            }
+        }
     }
 
     pub(super) fn part(&self) -> io::Result<PathBuf> {
@@ -235,10 +262,17 @@ impl CacheDir {
         Ok(())
     }
 
-    /// Puts a file in its place, in one step, and on the disk before this returns.
-    pub(super) fn publish_synced(&self, part: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+    /// Puts a file in its place, in one step, unless `may` says no once it is written, and on the disk before this returns.
+    pub(super) fn publish_synced(
+        &self,
+        part: &Path,
+        target: &Path,
+        bytes: &[u8],
+        may: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
         let disk = &*self.disk;
         let written = files::write_part(disk, part, bytes, Publish::Durable)
+            .and_then(|()| may())
             .and_then(|()| files::rename(disk, part, target))
             .and_then(|made| self.sync_published(target, made));
         if written.is_err() {
@@ -260,6 +294,10 @@ impl CacheDir {
 }
 
 pub(super) fn unavailable(what: &str, path: &Path, error: io::Error) -> Error {
+    // A lock whose holder does not go on.
+    if error.kind() == io::ErrorKind::TimedOut {
+        return Error::new(ErrorKind::Busy, format!("cannot {what} {}: {error}", path.display()));
+    }
     Error::with_source(ErrorKind::Unavailable, format!("cannot {what} {}", path.display()), error)
 }
 

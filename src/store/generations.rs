@@ -4,15 +4,21 @@
 //! invalidation raises the counter of its view or of its entity; a copy in memory remembers the sum
 //! of both under which it was loaded and is not served once the sum is another. Two entities that
 //! share a counter cost each other a read from disk, never a wrong answer.
+//!
+//! Larder never shortens or replaces the file. Whoever deletes it cuts the processes off from each other until they
+//! look again, which each does within [`NOTICED`] while it is asked; so nobody invalidates in a younger table. Whoever
+//! truncates it in place ends the processes that have it mapped with `SIGBUS`: only its owner can, and a table that is
+//! read by system calls instead would cost every hit two of them.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use memmap2::MmapRaw;
-use rustix::fs::FallocateFlags;
+use rustix::fs::{FallocateFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use rustix::io::Errno;
 use twox_hash::XxHash3_64;
 
@@ -21,6 +27,9 @@ use crate::model::ViewName;
 
 const COUNTERS: usize = 16_384;
 const BYTES: u64 = (COUNTERS * size_of::<u64>()) as u64;
+
+/// How long after a table was deleted and made again a process may still go by the old one.
+pub(super) const NOTICED: Duration = Duration::from_millis(100);
 
 /// The sum of the counters that cover an entity at one moment, in one map of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +63,8 @@ pub struct Generations {
     number: u64,
     inode: u64,
     writable: bool,
+    /// From when on every process has noticed that this is the table.
+    noticed: Instant,
 }
 
 impl Generations {
@@ -81,7 +92,21 @@ impl Generations {
         let map = if writable { options.map_raw(&file)? } else { options.map_raw_read_only(&file)? };
         static MAPS: AtomicU64 = AtomicU64::new(0);
         let number = MAPS.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { map, number, inode: file.metadata()?.ino(), writable })
+        let noticed = Instant::now() + NOTICED.saturating_sub(age(&file));
+        Ok(Self { map, number, inode: file.metadata()?.ino(), writable, noticed })
+    }
+
+    /// Maps it again. Where it is the same file, copies made before stay good.
+    pub fn again(&self, disk: &dyn Disk, path: &Path) -> io::Result<Self> {
+        let again = Self::open(disk, path)?;
+        // The inode of a file that is mapped is given to no other.
+        let number = if again.inode == self.inode { self.number } else { again.number };
+        Ok(Self { number, ..again })
+    }
+
+    /// Waits until no process goes by another table that was deleted; no time at all where this one is not brand-new.
+    pub fn wait_until_noticed(&self) {
+        std::thread::sleep(self.noticed.saturating_duration_since(Instant::now()));
     }
 
     /// The present generation of an entity.
@@ -130,6 +155,17 @@ impl Generations {
         // other processes. The file is never shortened by Larder.
         unsafe { AtomicU64::from_ptr(self.map.as_mut_ptr().cast::<u64>().add(slot)) }
     }
+}
+
+/// How old the file is, by the clock of its file system alone; nothing where that does not say.
+fn age(file: &File) -> Duration {
+    let (omit, now) = (Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, Timespec { tv_sec: 0, tv_nsec: UTIME_NOW });
+    let touched = rustix::fs::futimens(file, &Timestamps { last_access: omit, last_modification: now });
+    let age = || {
+        let metadata = file.metadata().ok()?;
+        metadata.modified().ok()?.duration_since(metadata.created().ok()?).ok()
+    };
+    touched.ok().and_then(|()| age()).unwrap_or_default()
 }
 
 /// Makes the table as long as it has to be, with disk behind every byte of it.
@@ -183,5 +219,25 @@ mod tests {
         assert!(!mapped.is_current(&SystemDisk, &path));
         let _new = table(&path);
         assert!(!mapped.is_current(&SystemDisk, &path));
+    }
+
+    #[test]
+    fn copies_outlive_another_map_of_the_same_table_but_not_another_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("generations");
+        let (mapped, slots) = (table(&path), Slots::of(&ViewName::new("v").unwrap(), "symbol=A"));
+        assert_eq!(mapped.again(&SystemDisk, &path).unwrap().now(slots), mapped.now(slots));
+        std::fs::remove_file(&path).unwrap();
+        assert_ne!(mapped.again(&SystemDisk, &path).unwrap().now(slots), mapped.now(slots));
+    }
+
+    #[test]
+    fn nobody_waits_for_a_table_that_is_not_brand_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("generations");
+        let new = table(&path);
+        assert!(new.noticed > Instant::now(), "others may still go by one that was deleted");
+        new.wait_until_noticed();
+        assert!(table(&path).noticed <= Instant::now());
     }
 }

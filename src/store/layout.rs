@@ -52,7 +52,13 @@ pub(super) fn pushed_path(source: &SourceName, entity: Option<&EntityKey>, day: 
 /// Where the notes lie of the views that are computed from a source's pushed rows.
 #[cfg(feature = "definitions")]
 pub(super) fn push_readers_directory(source: &SourceName) -> PathBuf {
-    Path::new(PUSHED).join("readers").join(format!("source={source}"))
+    all_push_readers_directory().join(format!("source={source}"))
+}
+
+/// Where the notes of all sources lie.
+#[cfg(feature = "definitions")]
+pub(super) fn all_push_readers_directory() -> PathBuf {
+    Path::new(PUSHED).join("readers")
 }
 
 /// The note of a version of a view: `pushed/readers/source=<name>/<view>.<fingerprint>.json`.

@@ -1,8 +1,9 @@
 //! Locks between processes: `flock` on one file per stripe of entities or views, and on one for rebuilding the manifest.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +12,17 @@ use crate::disk::{Disk, Open};
 
 /// How many stripes there are. Two entities that share one merely wait for each other.
 const STRIPES: u64 = 4096;
+
+/// How long somebody waits for what is held for microseconds: whoever holds it longer was stopped, or its disk hangs.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long somebody waits for a file of pushed rows, which is held as long as writing it takes.
+const PUSH_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a request waits after somebody has waited in vain, until the lock is had again.
+const IMPATIENCE: Duration = Duration::from_millis(20);
+/// Between two tries to take a lock. flock has no timeout, so this asks again and again; the longest pause stays far
+/// below what a compute takes.
+const COMPUTE_PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
+const EXCLUSIVE_PAUSES: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(2));
 
 /// What a stripe is locked for. One never waits for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -29,6 +41,8 @@ pub struct Locks {
     dir: PathBuf,
     /// Stripes that this process computes in: the locked file, and by how many threads.
     held: Mutex<HashMap<u64, (File, usize)>>,
+    /// Stripes for which somebody waited in vain, and nobody has had since.
+    stuck: Mutex<HashSet<(Purpose, u64)>>,
 }
 
 /// Nobody else rebuilds the manifest until this is dropped, or its process ends however that is.
@@ -52,7 +66,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Locks {
     pub fn new(disk: Arc<dyn Disk>, dir: &Path) -> Self {
-        Self { disk, dir: dir.to_owned(), held: Mutex::default() }
+        Self { disk, dir: dir.to_owned(), held: Mutex::default(), stuck: Mutex::default() }
     }
 
     /// Waits until no other process computes in this stripe, at most `timeout`.
@@ -60,7 +74,7 @@ impl Locks {
     /// Threads of this process share it: among them the flights keep order. `None` after the timeout.
     pub fn compute(&self, hash: u64, timeout: Duration) -> io::Result<Option<StripeGuard<'_>>> {
         let stripe = hash % STRIPES;
-        let taken = wait(timeout, || self.try_compute(stripe))?;
+        let taken = wait(timeout, COMPUTE_PAUSES, || self.try_compute(stripe))?;
         Ok(taken.then(|| StripeGuard { locks: self, stripe, exclusive: None }))
     }
 
@@ -68,7 +82,7 @@ impl Locks {
     pub fn rebuild(&self, timeout: Duration) -> io::Result<Option<RebuildGuard>> {
         let path = self.dir.join("rebuild");
         let file = self.disk.open(&path, Open::Shared)?;
-        let taken = wait(timeout, || self.disk.try_lock(&file, &path))?;
+        let taken = wait(timeout, COMPUTE_PAUSES, || self.disk.try_lock(&file, &path))?;
         Ok(taken.then_some(RebuildGuard { _file: file }))
     }
 
@@ -87,13 +101,39 @@ impl Locks {
         Ok(taken)
     }
 
-    /// Takes a stripe for itself. Held for a short time, so this waits without a limit.
+    /// Takes a stripe for itself. It is held for a short time, so `TimedOut` says that its holder does not go on.
     pub fn exclusive(&self, purpose: Purpose, hash: u64) -> io::Result<StripeGuard<'_>> {
+        let patience = if purpose == Purpose::Push { PUSH_PATIENCE } else { PATIENCE };
+        self.exclusive_within(purpose, hash % STRIPES, patience)
+    }
+
+    /// The same for somebody whom a request waits for: while a holder does not go on, only the first waits for it.
+    pub fn exclusive_in_passing(&self, purpose: Purpose, hash: u64) -> io::Result<StripeGuard<'_>> {
         let stripe = hash % STRIPES;
+        let is_stuck = lock(&self.stuck).contains(&(purpose, stripe));
+        self.exclusive_within(purpose, stripe, if is_stuck { IMPATIENCE } else { PATIENCE })
+    }
+
+    fn exclusive_within(&self, purpose: Purpose, stripe: u64, patience: Duration) -> io::Result<StripeGuard<'_>> {
         let path = self.file(purpose, stripe);
-        let file = self.disk.open(&path, Open::Shared)?;
-        self.disk.lock(&file, &path)?;
-        Ok(StripeGuard { locks: self, stripe, exclusive: Some(file) })
+        let mut exclusive = None;
+        let taken = wait(patience, EXCLUSIVE_PAUSES, || {
+            // Opened each time, because somebody may have removed the file: then others lock another one.
+            let file = self.disk.open(&path, Open::Shared)?;
+            exclusive = (self.disk.try_lock(&file, &path)? && is_linked(&file)).then_some(file);
+            Ok(exclusive.is_some())
+        })?;
+        let mut stuck = lock(&self.stuck);
+        if !taken {
+            stuck.insert((purpose, stripe));
+            let what = format!(
+                "{} was held by another process for {patience:?}: see whether that one was stopped or its disk hangs",
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+        }
+        stuck.remove(&(purpose, stripe));
+        Ok(StripeGuard { locks: self, stripe, exclusive })
     }
 
     /// Whether any process, this one included, computes in this stripe.
@@ -117,10 +157,18 @@ impl Locks {
     }
 }
 
-/// Tries until it succeeds, at most for `timeout`; whether it did.
-fn wait(timeout: Duration, mut take: impl FnMut() -> io::Result<bool>) -> io::Result<bool> {
+/// Whether nobody has removed the file.
+fn is_linked(file: &File) -> bool {
+    file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
+}
+
+/// Tries until it succeeds, at most for `timeout`, with pauses from the first to the second; whether it did.
+fn wait(
+    timeout: Duration,
+    (mut pause, longest): (Duration, Duration),
+    mut take: impl FnMut() -> io::Result<bool>,
+) -> io::Result<bool> {
     let deadline = Instant::now() + timeout;
-    let mut pause = Duration::from_micros(200);
     loop {
         if take()? {
             return Ok(true);
@@ -129,9 +177,18 @@ fn wait(timeout: Duration, mut take: impl FnMut() -> io::Result<bool>) -> io::Re
         if left.is_zero() {
             return Ok(false);
         }
-        // Polled, because flock has no timeout; the pause stays far below what a compute takes.
         std::thread::sleep(pause.min(left));
-        pause = (pause * 2).min(Duration::from_millis(10));
+        pause = (pause * 2).min(longest);
+    }
+}
+
+impl StripeGuard<'_> {
+    /// Fails where somebody removed the lock's file: then others may have taken the same stripe.
+    pub fn check(&self) -> io::Result<()> {
+        match &self.exclusive {
+            Some(file) if !is_linked(file) => Err(io::Error::other("the file of its lock was removed meanwhile")),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -184,5 +241,32 @@ mod tests {
         let _computing = locks.compute(7, Duration::ZERO).unwrap().unwrap();
         drop(locks.exclusive(Purpose::Publish, 7).unwrap());
         drop(locks.exclusive(Purpose::Publish, 7).unwrap());
+    }
+
+    #[test]
+    fn for_a_holder_that_does_not_go_on_one_waits_and_the_others_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mine, other) = (locks(dir.path()), locks(dir.path()));
+        let held = other.exclusive(Purpose::Publish, 7).unwrap();
+        let first = mine.exclusive_within(Purpose::Publish, 7, Duration::from_millis(50)).err().unwrap();
+        assert_eq!(first.kind(), io::ErrorKind::TimedOut);
+        assert!(first.to_string().contains("p007 was held by another process for 50ms"), "{first}");
+        assert!(lock(&mine.stuck).contains(&(Purpose::Publish, 7)));
+        let next = mine.exclusive_in_passing(Purpose::Publish, 7).err().unwrap();
+        assert!(next.to_string().contains("for 20ms"), "{next}");
+        drop(held);
+        drop(mine.exclusive_in_passing(Purpose::Publish, 7).unwrap());
+        assert!(lock(&mine.stuck).is_empty(), "the next one waits again");
+    }
+
+    #[test]
+    fn a_lock_whose_file_is_removed_is_taken_anew_and_its_holder_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mine, other) = (locks(dir.path()), locks(dir.path()));
+        let held = other.exclusive(Purpose::Push, 7).unwrap();
+        held.check().unwrap();
+        std::fs::remove_file(dir.path().join("a007")).unwrap();
+        mine.exclusive(Purpose::Push, 7).unwrap().check().unwrap();
+        assert!(held.check().unwrap_err().to_string().contains("removed"));
     }
 }

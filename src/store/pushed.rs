@@ -73,7 +73,8 @@ impl CacheDir {
     /// writes it meanwhile, whoever reads it sees the old one or the new one, and when this returns it is on the disk.
     ///
     /// # Errors
-    /// That of `edit`; `Unavailable` where it can be neither read nor written: then the old one is left.
+    /// That of `edit`; `Unavailable` where it can be neither read nor written, `Busy` where whoever writes it does not come
+    /// to an end: then the old one is left.
     pub fn amend_pushed(
         &self,
         source: &SourceName,
@@ -85,13 +86,14 @@ impl CacheDir {
         let target = self.root.join(&below);
         let failed = |error| unavailable("write", &target, error);
         let stripe = XxHash3_64::oneshot(below.as_os_str().as_encoded_bytes());
-        let _lock = self.locking(|| self.locks.exclusive(Purpose::Push, stripe)).map_err(failed)?;
+        let lock = self.locking(|| self.locks.exclusive(Purpose::Push, stripe)).map_err(failed)?;
         let before = files::read(&*self.disk, &target).map_err(|error| unavailable("read", &target, error))?;
         let is_there = before.is_some();
         match edit(&target, before)? {
             Some(bytes) => {
                 let part = self.part().map_err(failed)?;
-                self.publish_synced(&part, &target, &bytes).map_err(failed)
+                // Where the lock's file was removed, somebody else may have added rows that are not in these bytes.
+                self.publish_synced(&part, &target, &bytes, || lock.check()).map_err(failed)
             }
             // What is there may be what somebody wrote whose sync of the directory failed.
             None if is_there => self.sync_published(&target, true).map_err(failed),

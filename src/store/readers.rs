@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::directory::{CacheDir, unavailable};
 use super::files;
-use super::layout::{push_reader_path, push_readers_directory};
+use super::layout::{all_push_readers_directory, push_reader_path, push_readers_directory};
 use crate::error::Result;
 use crate::model::{Fingerprint, SourceName, ViewName};
 
@@ -26,11 +26,27 @@ impl CacheDir {
         }
         let (what, failed) = (what()?, |error| unavailable("write", &target, error));
         let part = self.part().map_err(failed)?;
-        self.publish_synced(&part, &target, &what).map_err(|error| {
+        self.publish_synced(&part, &target, &what, || Ok(())).map_err(|error| {
             // It may be there without being on the disk, which nobody would see.
             let _ = files::remove(&*self.disk, &target);
             failed(error)
         })
+    }
+
+    /// The views of which there is a note, of whichever source.
+    ///
+    /// # Errors
+    /// `Unavailable` where they cannot be listed.
+    pub fn views_of_pushed(&self) -> Result<Vec<ViewName>> {
+        let directory = self.root.join(all_push_readers_directory());
+        let mut views = Vec::new();
+        let mut visit = |file: files::FoundFile| {
+            let name = file.path.file_name().and_then(|name| name.to_str()?.split('.').next());
+            views.extend(name.and_then(|name| ViewName::new(name).ok()));
+        };
+        files::list(&*self.disk, &self.root, &directory, &mut visit)
+            .map_err(|error| unavailable("list", &directory, error))?;
+        Ok(views)
     }
 
     /// The notes of a source, each with its path below the cache directory.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Progress;
 use super::scan::{Scanned, contents, judge, scan};
 use crate::block::ColumnStats;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::manifest::{BlockRow, Manifest, Rebuilt};
 use crate::model::Timestamp;
 use crate::store::{CacheDir, FoundFile};
@@ -70,7 +70,11 @@ pub fn repair(
             Scanned::Newer | Scanned::Gone => {}
         }
     }
-    let rebuilt = replace(dir, manifest, now, sound)?;
+    let rebuilt = match replace(dir, manifest, now, &sound) {
+        // Damage that showed only now: the manifest is set aside, and this is a new one.
+        Err(error) if error.kind() == ErrorKind::Corrupt => replace(dir, manifest, now, &sound)?,
+        rebuilt => rebuilt?,
+    };
     report.blocks = rebuilt.blocks;
     report.added = rebuilt.added;
     report.dropped = rebuilt.dropped;
@@ -95,19 +99,14 @@ pub fn rebuild(dir: &CacheDir, manifest: &Manifest, now: Timestamp, patience: Du
             sound.push((BlockRow::new(&meta, &file.path, file.bytes), file));
         }
     })?;
-    replace(dir, manifest, now, sound).map(Some)
+    replace(dir, manifest, now, &sound).map(Some)
 }
 
-fn replace(
-    dir: &CacheDir,
-    manifest: &Manifest,
-    began: Timestamp,
-    sound: Vec<(BlockRow, FoundFile)>,
-) -> Result<Rebuilt> {
+fn replace(dir: &CacheDir, manifest: &Manifest, began: Timestamp, sound: &[(BlockRow, FoundFile)]) -> Result<Rebuilt> {
     // One block's statistics at a time: those of a million blocks would not fit into memory.
-    let rows = sound.into_iter().map(|(row, file)| -> (BlockRow, Vec<ColumnStats>) {
+    let rows = sound.iter().map(|(row, file)| -> (BlockRow, Vec<ColumnStats>) {
         let (stats, newest) = contents(dir, &file.path);
-        (BlockRow { newest, ..row }, stats)
+        (BlockRow { newest, ..row.clone() }, stats)
     });
     manifest.rebuild(began, rows)
 }

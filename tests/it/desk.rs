@@ -83,8 +83,13 @@ impl Desk {
 
 /// What the value of an entity at a time has to be.
 pub fn value(entity: &EntityKey, ns: i64) -> f64 {
+    values(entity)(ns)
+}
+
+/// The same for many times.
+pub fn values(entity: &EntityKey) -> impl Fn(i64) -> f64 + use<> {
     let seed: u64 = entity.to_string().bytes().map(u64::from).sum();
-    (ns / 60_000_000_000) as f64 * 0.5 + seed as f64
+    move |ns| (ns / 60_000_000_000) as f64 * 0.5 + seed as f64
 }
 
 /// One row a minute.
@@ -93,7 +98,7 @@ pub fn minutes(gap: &Gap) -> larder::Result<RecordBatch> {
     let first = gap.range().start().as_ns().div_euclid(minute) * minute;
     let first = if first < gap.range().start().as_ns() { first + minute } else { first };
     let times: Vec<i64> = (first..gap.range().end().as_ns()).step_by(minute as usize).collect();
-    let values: ArrayRef = Arc::new(Float64Array::from_iter_values(times.iter().map(|ns| value(gap.entity(), *ns))));
+    let values: ArrayRef = Arc::new(Float64Array::from_iter_values(times.iter().copied().map(values(gap.entity()))));
     gap.batch(times, vec![values])
 }
 

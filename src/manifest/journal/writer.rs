@@ -104,8 +104,10 @@ impl Open {
         for _ in 0..ATTEMPTS {
             let path = directory.join(unique_name());
             let file = disk.open(&path, disk::Open::New).map_err(|error| unavailable("create", &path, error))?;
-            // Waits at most for a folder that is looking whether this file still has an owner.
-            disk.lock(&file, &path).map_err(|error| unavailable("lock", &path, error))?;
+            // A folder may be looking whether this file still has an owner, and may be stopped while it does.
+            if !disk.try_lock(&file, &path).map_err(|error| unavailable("lock", &path, error))? {
+                continue;
+            }
             let open = Self { path, file, length: Some(0), buffer: Vec::new() };
             // Between creation and lock the file looked like that of a dead owner, and may be gone.
             if !open.is_unlinked() {

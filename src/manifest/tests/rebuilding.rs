@@ -56,6 +56,20 @@ fn what_happened_since_the_scan_began_is_newer_than_the_scan() {
 }
 
 #[test]
+fn what_a_clock_that_was_ahead_wrote_does_not_outlive_a_rebuild() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = manifest(dir.path());
+    let journal = Journal::create(dir.path()).unwrap();
+    let to_come = at(4_000_000_000_000_000);
+    let removed = Record::Removed { block: block_ref("THERE", 1), at: to_come, reason: RemovalReason::Size };
+    let published_then = |name: &str| published(BlockRow { created: to_come, ..block(name, 1, 1) });
+    journal.append(&[removed, published_then("GONE"), published_then("OLDER")]).unwrap();
+    let scanned = ["OLDER", "THERE"].map(|name| (block(name, 1, 3), vec![]));
+    assert_eq!(manifest.rebuild(at(10), scanned).unwrap(), Rebuilt { blocks: 2, added: 1, dropped: 1 });
+    assert_eq!(blocks(&manifest), [block("OLDER", 1, 3), block("THERE", 1, 3)]);
+}
+
+#[test]
 fn of_two_rows_of_one_block_the_newer_file_counts() {
     let dir = tempfile::tempdir().unwrap();
     let rows = [3, 7, 5].map(|created| (block("A", 1, created), vec![stats("x", created as f64)]));

@@ -21,7 +21,7 @@ use larder::{
 };
 
 use super::faulty::Faulty;
-use super::world::{Cell, Count, DAYS, ENTITIES, World, day, entity, number, pushed_at, value, version_of};
+use super::world::{Cell, Count, DAYS, ENTITIES, World, day, entity, number, pushed_at, values, version_of};
 use crate::desk::{quiet, view};
 use crate::worker::say;
 
@@ -34,6 +34,8 @@ pub const DURABILITY: &str = "CRASH_DURABILITY";
 pub const OPERATION: &str = "CRASH_OPERATION";
 /// What the process may do: [`Ways`] as text.
 pub const WAYS: &str = "CRASH_WAYS";
+/// After so many things that it did it says `done`; where it is not set, it goes on until it is killed.
+pub const ACTS: &str = "CRASH_ACTS";
 
 /// The rows that are pushed, and the view of them.
 const DEFINITIONS: &str = r#"
@@ -57,13 +59,21 @@ pub enum Ways {
     All,
     /// Everything but evicting: what was kept stays until it is invalidated.
     Keeping,
+    /// Everything but pushing, mostly asking.
+    Asking,
+    /// Everything but pushing, and all but answering may fail: somebody takes away what lies on the disk.
+    Robbed,
 }
 
 impl Ways {
+    const EVERY: [Self; 4] = [Self::All, Self::Keeping, Self::Asking, Self::Robbed];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::All => "all",
             Self::Keeping => "keeping",
+            Self::Asking => "asking",
+            Self::Robbed => "robbed",
         }
     }
 }
@@ -95,7 +105,7 @@ pub struct Desk {
     /// Where calls of the file system may fail in this process.
     faulty: Option<Faulty>,
     /// Whether calls fail, so that what was answered need not be kept.
-    is_faulty: bool,
+    pub is_faulty: bool,
     /// Whether the power is cut, so that only what was synced stays.
     power: bool,
     /// Whether files are bad, because a test made them so.
@@ -119,16 +129,28 @@ fn child() {
         _ => Durability::Durable,
     };
     settings.memory.max_mb = dice.roll(2);
+    let ways = Ways::EVERY.into_iter().find(|ways| variable(WAYS) == ways.as_str()).unwrap();
+    if ways == Ways::Asking {
+        // Or they would wait for each other most of the time.
+        settings.manifest.fold_interval *= 20;
+    }
     let slot = variable(SLOT).parse().unwrap();
     let mut desk = Desk::open(Path::new(&cache), Path::new(&variable(WORLD)), slot, settings);
     say("ready");
     desk.power = std::env::var_os(DURABILITY).is_some();
     // What was not synced may be bad then.
     desk.may_quarantine = std::env::var(DURABILITY).is_ok_and(|text| text == format!("{:?}", Durability::Fast));
-    let ways = if variable(WAYS) == Ways::All.as_str() { Ways::All } else { Ways::Keeping };
-    loop {
-        desk.act(&mut dice, ways);
+    desk.is_faulty = ways == Ways::Robbed;
+    desk.may_quarantine |= desk.is_faulty;
+    let acts = std::env::var(ACTS).map_or(u64::MAX, |acts| acts.parse().unwrap());
+    for _ in 0..acts {
+        match ways {
+            Ways::All | Ways::Keeping => desk.act(&mut dice, ways),
+            Ways::Asking => desk.ask_mostly(&mut dice),
+            Ways::Robbed => desk.act_robbed(&mut dice),
+        }
     }
+    say("done");
 }
 
 /// What is done once, to be killed at each of its system calls.
@@ -273,6 +295,37 @@ impl Desk {
         !self.is_faulty && self.failed() == failed
     }
 
+    /// Asks for a few days of an entity.
+    fn ask_any(&mut self, dice: &mut Dice) {
+        let first = dice.roll(DAYS as u64) as usize;
+        let days = (1 + dice.roll(3) as usize).min(DAYS - first);
+        self.ask(dice.roll(ENTITIES as u64) as usize, first, days);
+    }
+
+    fn ask_mostly(&mut self, dice: &mut Dice) {
+        match dice.roll(1_000) {
+            0..6 => self.invalidate(dice.roll(ENTITIES as u64) as usize).unwrap(),
+            6 => self.invalidate_view().unwrap(),
+            7 => self.fold(),
+            8 => self.flush(),
+            // Somebody else may be at the manifest for longer than one waits.
+            9 => self.clean().unwrap_or_default(),
+            _ => self.ask_any(dice),
+        }
+    }
+
+    fn act_robbed(&mut self, dice: &mut Dice) {
+        match dice.roll(100) {
+            0..8 => self.invalidate(dice.roll(ENTITIES as u64) as usize).unwrap_or_default(),
+            8 => self.invalidate_view().unwrap_or_default(),
+            9..12 => self.fold(),
+            12..15 => self.flush(),
+            15..17 => self.clean().unwrap_or_default(),
+            17 => self.repair().unwrap_or_default(),
+            _ => self.ask_any(dice),
+        }
+    }
+
     fn act(&mut self, dice: &mut Dice, ways: Ways) {
         self.try_to_act(dice, ways).unwrap();
     }
@@ -280,11 +333,7 @@ impl Desk {
     /// Does something; fails where it may.
     pub fn try_to_act(&mut self, dice: &mut Dice, ways: Ways) -> larder::Result<()> {
         match dice.roll(100) {
-            0..66 => {
-                let first = dice.roll(DAYS as u64) as usize;
-                let days = (1 + dice.roll(3) as usize).min(DAYS - first);
-                self.ask(dice.roll(ENTITIES as u64) as usize, first, days);
-            }
+            0..66 => self.ask_any(dice),
             66..74 => self.invalidate(dice.roll(ENTITIES as u64) as usize)?,
             74 => self.invalidate_view()?,
             75..80 => self.fold(),
@@ -344,7 +393,7 @@ impl Desk {
         }
     }
 
-    fn invalidate(&self, number: usize) -> larder::Result<()> {
+    pub fn invalidate(&self, number: usize) -> larder::Result<()> {
         let (_lock, version) = self.world.invalidating(number);
         self.store.invalidate(&view(), &entity(number), TimeRange::new(day(0), day(DAYS)).unwrap())?;
         self.invalidated(number, version);
@@ -398,7 +447,10 @@ impl Desk {
         settings.max_cache_size_gb = 40_000.0 / 1e9;
         settings.disk.min_age = Duration::ZERO;
         let now = Timestamp::from_ns(SystemClock.now_ns());
-        let append = |records: &[Record]| assert!(journal.append(records).is_ok() || self.faulty.is_some());
+        let append = |records: &[Record]| {
+            let appended = journal.append(records);
+            assert!(self.is_faulty || self.faulty.is_some() || appended.is_ok(), "{appended:?}");
+        };
         let options = CleanOptions::default();
         let report = clean(&dir, self.store.manifest(), &settings, now, options, append, &mut Silent)?;
         self.world.count(Count::Cleanings, 1);
@@ -443,7 +495,8 @@ impl Desk {
         self.try_to_check_pushed().unwrap();
     }
 
-    fn try_to_check_pushed(&self) -> larder::Result<()> {
+    /// The same where the rows may not be readable.
+    pub fn try_to_check_pushed(&self) -> larder::Result<()> {
         let rows = self.world.get(Cell::Pushed(self.slot));
         let time = |row| Timestamp::from_ns(pushed_at(self.slot, row));
         let range = TimeRange::new(time(0), time(rows + 2)).unwrap();
@@ -471,7 +524,7 @@ fn disk(faulty: Option<&Faulty>) -> Arc<dyn Disk> {
 fn compute(world: &World, gap: &Gap) -> larder::Result<RecordBatch> {
     let version = world.get(Cell::Version(number(gap.entity())));
     let times: Vec<i64> = (gap.range().start().as_ns()..gap.range().end().as_ns()).step_by(MINUTE).collect();
-    let values = times.iter().map(|ns| value(gap.entity(), *ns, version));
+    let values = times.iter().copied().map(values(gap.entity(), version));
     let values: ArrayRef = Arc::new(Float64Array::from_iter_values(values));
     gap.batch(times, vec![values])
 }
@@ -492,8 +545,9 @@ fn versions(answer: &Answer, entity: &EntityKey, first: usize, days: usize) -> V
         assert_eq!(*times, *expected, "the times of {entity}, day {}", first + at);
         let version = version_of(entity, times[0], numbers[0]);
         let version = version.unwrap_or_else(|| panic!("{entity}, day {}: {}", first + at, numbers[0]));
+        let right = values(entity, version);
         for (time, number) in times.iter().zip(numbers) {
-            assert_eq!(*number, value(entity, *time, version), "{entity} at {}", Timestamp::from_ns(*time));
+            assert_eq!(*number, right(*time), "{entity} at {}", Timestamp::from_ns(*time));
         }
         version
     };

@@ -18,12 +18,21 @@ use super::world::{Count, SLOTS, World};
 use crate::desk::quiet;
 use crate::worker::Worker;
 
+type Environment = Box<dyn Fn(usize) -> Vec<(String, String)>>;
+
+/// How many processes run beside each other, unless a test says otherwise.
+const PROCESSES: usize = 4;
+
 pub struct Fleet {
     pub cache: PathBuf,
     /// Where what is true is written down, and what the processes complain of.
     desk: tempfile::TempDir,
     ways: Ways,
     durability: Option<Durability>,
+    /// How many processes run beside each other.
+    size: usize,
+    /// What each process has in its environment besides, by its slot.
+    environment: Environment,
     pub dice: Dice,
     processes: Vec<Worker>,
     begun: u64,
@@ -34,7 +43,21 @@ impl Fleet {
     pub fn new(cache: &Path, seed: u64, ways: Ways, durability: Option<Durability>) -> Self {
         let desk = tempfile::tempdir().unwrap();
         let (cache, dice) = (cache.to_owned(), Dice::new(seed));
-        Self { cache, desk, ways, durability, dice, processes: Vec::new(), begun: seed << 32 }
+        let (processes, environment): (_, Environment) = (Vec::new(), Box::new(|_| Vec::new()));
+        Self { cache, desk, ways, durability, size: PROCESSES, environment, dice, processes, begun: seed << 32 }
+    }
+
+    /// The same with another number of processes.
+    pub fn of(mut self, size: usize) -> Self {
+        assert!(size <= SLOTS);
+        self.size = size;
+        self
+    }
+
+    /// The same with this in the environment of its processes, by their slots.
+    pub fn with(mut self, environment: impl Fn(usize) -> Vec<(String, String)> + 'static) -> Self {
+        self.environment = Box::new(environment);
+        self
     }
 
     pub fn world(&self) -> World {
@@ -54,17 +77,18 @@ impl Fleet {
         if let Some(durability) = self.durability {
             command.env(DURABILITY, format!("{durability:?}"));
         }
+        command.envs((self.environment)(slot));
         command.stderr(std::fs::File::create(self.path(&format!("stderr-{slot}"))).unwrap());
         Worker::run(command)
     }
 
     pub fn start_all(&mut self) {
-        self.processes = (0..SLOTS).map(|slot| self.start(slot)).collect();
+        self.processes = (0..self.size).map(|slot| self.start(slot)).collect();
     }
 
     /// Kills one process once it and others have asked a little, and starts it again.
     pub fn kill_one(&mut self) {
-        let slot = self.dice.roll(SLOTS as u64) as usize;
+        let slot = self.dice.roll(self.size as u64) as usize;
         // Some are killed while they open the cache.
         if self.dice.roll(8) > 0 {
             self.wait_until_open(slot);
@@ -77,7 +101,31 @@ impl Fleet {
     }
 
     pub fn wait_until_all_are_open(&mut self) {
-        (0..SLOTS).for_each(|slot| self.wait_until_open(slot));
+        (0..self.size).for_each(|slot| self.wait_until_open(slot));
+    }
+
+    /// Waits until all processes, which were told to, have come to their end.
+    pub fn wait_until_all_are_done(&mut self) {
+        for slot in 0..self.size {
+            let mut said = self.processes[slot].hear_or_end();
+            while said.as_ref().is_some_and(|said| said != "done") {
+                said = self.processes[slot].hear_or_end();
+            }
+            assert!(said.is_some(), "{}", self.last_words(slot));
+        }
+        self.processes.clear();
+    }
+
+    /// Fails where a process has ended.
+    pub fn check_that_all_live(&mut self) {
+        for slot in 0..self.size {
+            assert!(!self.processes[slot].has_ended(), "{}", self.last_words(slot));
+        }
+    }
+
+    /// One of the processes.
+    pub fn process(&self, slot: usize) -> &Worker {
+        &self.processes[slot]
     }
 
     fn wait_until_open(&mut self, slot: usize) {
@@ -119,7 +167,7 @@ impl Fleet {
     pub fn look(&self) {
         let mut settings = quiet();
         settings.durability = self.durability.unwrap_or(settings.durability);
-        for slot in 0..SLOTS {
+        for slot in 0..self.size {
             let mut desk = Desk::open(&self.cache, &self.path("world"), slot, settings.clone());
             desk.check_pushed();
             if slot == 0 && self.ways == Ways::Keeping {
@@ -129,7 +177,7 @@ impl Fleet {
                 desk.check_values();
             }
         }
-        whole(&self.cache, self.durability == Some(Durability::Fast));
+        whole(&self.cache, self.durability == Some(Durability::Fast) || self.ways == Ways::Robbed);
     }
 
     pub fn counts(&self) -> String {

@@ -4,13 +4,22 @@
 //! ([`child`]) compare every answer with it.
 
 mod child;
+mod clocks;
 mod descriptors;
 mod faulty;
 mod fleet;
+mod full;
 mod jumps;
 mod kill;
+mod manifest;
+mod many;
 mod power;
+mod refused;
+mod removed;
+mod rotten;
 mod seam;
+mod slow;
+mod stopped;
 mod strace;
 mod syscalls;
 mod world;

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use super::child::{CACHE, Desk, OPERATION, Operation, WORLD};
 use super::faulty::Faulty;
@@ -32,6 +33,15 @@ impl Strace {
         assert!(said.contains("attached"), "strace cannot attach: {said}");
         std::thread::spawn(move || from.for_each(drop));
         Self { child, log }
+    }
+
+    /// Waits until the process stands still because of it.
+    pub fn wait_until_stopped(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !std::fs::read_to_string(self.log.path()).unwrap().contains("--- stopped by SIGSTOP ---") {
+            assert!(Instant::now() < deadline, "no such call was made");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// How many calls failed because of it, once the process has ended.

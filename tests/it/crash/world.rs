@@ -11,8 +11,8 @@ use memmap2::MmapRaw;
 pub const ENTITIES: usize = 6;
 /// Days that are asked for, from [`day`] 0 on.
 pub const DAYS: usize = 12;
-/// Processes that run beside each other.
-pub const SLOTS: usize = 4;
+/// Processes that push, at the most.
+pub const SLOTS: usize = 8;
 
 const MINUTE: i64 = 60_000_000_000;
 const DAY: i64 = 1_440 * MINUTE;
@@ -51,9 +51,14 @@ pub enum Count {
     Evictions,
     Repairs,
     Pushes,
+    /// Computes, where each is counted.
+    Computes,
+    /// Processes that came to a point where they wait for each other.
+    Arrived,
 }
 
 impl Count {
+    /// Those that are told of.
     pub const ALL: [Self; 10] = [
         Self::Asked,
         Self::Flushed,
@@ -163,14 +168,15 @@ pub fn day(number: usize) -> Timestamp {
 const VERSION: f64 = 1e9;
 
 /// What the value of an entity at a time is in a version. All of it is exact.
-pub fn value(entity: &EntityKey, ns: i64, version: u64) -> f64 {
-    crate::desk::value(entity, ns) + version as f64 * VERSION
+pub fn values(entity: &EntityKey, version: u64) -> impl Fn(i64) -> f64 + use<> {
+    let values = crate::desk::values(entity);
+    move |ns| values(ns) + version as f64 * VERSION
 }
 
 /// The version of which this is the value.
 pub fn version_of(entity: &EntityKey, ns: i64, value: f64) -> Option<u64> {
     let version = ((value - crate::desk::value(entity, ns)) / VERSION).round();
-    (version >= 0.0 && self::value(entity, ns, version as u64) == value).then_some(version as u64)
+    (version >= 0.0 && values(entity, version as u64)(ns) == value).then_some(version as u64)
 }
 
 /// The event times of the rows that a process pushes.
