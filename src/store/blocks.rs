@@ -52,7 +52,7 @@ impl CacheDir {
             if self.generation(slots) != generation {
                 return Ok(false);
             }
-            files::rename(&*self.disk, part, target)?
+            self.rename(part, target)?
         };
         if self.publish == Publish::Durable {
             self.sync_published(target, made_directories)?;
@@ -175,7 +175,8 @@ impl CacheDir {
         // Under the lock of publishing, so that the file is not replaced between asking and removing.
         let _lock =
             self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&id.view))).map_err(failed)?;
-        if !self.stat(&below).is_some_and(|file| goes(&file)) {
+        let led_astray = || path.parent().and_then(|parent| files::link_on_the_way(&*self.disk, &self.root, parent));
+        if !self.stat(&below).is_some_and(|file| goes(&file)) || led_astray().is_some() {
             return Ok(false);
         }
         let removed = files::remove(&*self.disk, &path).map_err(failed)?;
@@ -197,6 +198,9 @@ impl CacheDir {
         let _lock =
             self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&identity.view))).map_err(failed)?;
         // A link is read by nobody, and is bad whatever it points to.
+        if from.parent().is_some_and(|parent| files::link_on_the_way(&*self.disk, &self.root, parent).is_some()) {
+            return Ok(None);
+        }
         let still_bad = files::read(&*self.disk, &from).map_or(true, |bytes| bytes.is_some_and(|bytes| is_bad(&bytes)));
         if !still_bad {
             return Ok(None);
@@ -205,7 +209,7 @@ impl CacheDir {
         let name = from.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
         // One place per path: a block that is damaged again and again does not fill the disk.
         let to = Path::new(QUARANTINE).join(format!("{hash:016x}-{name}"));
-        match files::rename(&*self.disk, &from, &self.root.join(&to)) {
+        match self.rename(&from, &self.root.join(&to)) {
             Ok(_) => Ok(Some(to)),
             Err(_) => files::remove(&*self.disk, &from).map(|_| Some(to)).map_err(failed),
         }
