@@ -94,6 +94,8 @@ pub mod inspect;
 pub mod manifest;
 pub mod metrics;
 pub mod model;
+#[cfg(test)]
+mod mutate;
 #[cfg(feature = "definitions")]
 pub mod registry;
 mod repeats;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::column::Reader;
 use super::footer::Footer;
 use super::layout::Layout;
-use super::limits::Budget;
+use super::limits::{Budget, could_hold};
 use super::{BlockError, Description, seal};
 
 /// What a block held.
@@ -50,6 +50,9 @@ pub fn decode(file: Bytes, expected: &SchemaRef) -> Result<Decoded, BlockError> 
     for (at, field) in expected.fields().iter().enumerate() {
         let layout = layout(field)?;
         budget.take(rows.saturating_mul(layout.decoded_width()))?;
+        if !could_hold(file.len(), rows) {
+            return Err(BlockError::corrupt("its row counts ask for more pages than it has bytes for"));
+        }
         let mut reader = Reader::new(field, layout, rows, &mut budget);
         for group in footer.groups() {
             reader.read(&file, footer.start, group, at)?;

@@ -10,10 +10,18 @@ use super::BlockError;
 pub(super) const GROUP_ROWS: usize = 1 << 20;
 /// Rows of a page: half a megabyte of 8-byte values, which decodes in cache.
 pub(super) const PAGE_ROWS: usize = 1 << 16;
+/// No data page of that many rows is shorter: its header alone takes them.
+const LEAST_PAGE: usize = 24;
 /// Bytes of one page before compression.
 pub(super) const PAGE_BYTES: usize = 256 << 20;
 /// Bytes of a whole block once decoded.
 pub(super) const BLOCK_BYTES: usize = 1 << 30;
+
+/// Whether a file of so many bytes has room for the pages of so many rows. A run of equal values takes next to
+/// nothing, so this is all that the size of a file says, and keeps a few bytes from asking for gigabytes.
+pub(super) fn could_hold(file: usize, rows: usize) -> bool {
+    rows.div_ceil(PAGE_ROWS) <= file / LEAST_PAGE
+}
 
 /// What is left of [`BLOCK_BYTES`].
 pub(super) struct Budget(usize);

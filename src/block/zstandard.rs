@@ -10,6 +10,8 @@ use std::io;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::get_frame_content_size;
 
+/// The most that a zstd block holds, and the fewest bytes it takes in a frame.
+const BLOCK: (usize, usize) = (128 << 10, 4);
 /// A scratch buffer that a large page has grown is given back, not kept.
 const KEEP: usize = 4 << 20;
 
@@ -31,8 +33,8 @@ pub(super) fn compress(bytes: &[u8], level: i32) -> io::Result<Vec<u8>> {
 }
 
 /// Hands the content of a frame to `read`, in a buffer that lives as long as
-/// the thread. A frame that does not say its size, or says more than `limit`,
-/// is refused before anything is allocated for it.
+/// the thread. A frame that does not say its size, or says more than `limit` or
+/// than a frame of its length could hold, is refused before anything is allocated for it.
 pub(super) fn with_decompressed<T>(
     frame: &[u8],
     limit: usize,
@@ -41,6 +43,9 @@ pub(super) fn with_decompressed<T>(
     let size = get_frame_content_size(frame).ok().flatten().ok_or("a page's zstd frame is cut")?;
     let size = usize::try_from(size).ok().filter(|size| *size <= limit);
     let size = size.ok_or("a page claims more bytes than a block may hold")?;
+    if size.div_ceil(BLOCK.0) > frame.len() / BLOCK.1 {
+        return Err("a page claims more bytes than its frame can hold");
+    }
     DECOMPRESSOR.with_borrow_mut(|slot| {
         let (decompressor, content) = match slot {
             Some(held) => held,
@@ -70,6 +75,17 @@ mod tests {
         assert_eq!(with_decompressed(&frame, 1001, <[u8]>::len), Ok(1001));
         let refused = with_decompressed(&frame, 1000, <[u8]>::len);
         assert_eq!(refused, Err("a page claims more bytes than a block may hold"));
+    }
+
+    #[test]
+    fn a_short_frame_that_says_it_holds_a_lot_is_refused_before_anything_is_allocated() {
+        // Magic, a descriptor with a size of four bytes in one segment, 64 MiB, and one block of nothing.
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0xa0, 0, 0, 0, 4, 1, 0, 0];
+        let refused = with_decompressed(&frame, 256 << 20, <[u8]>::len);
+        assert_eq!(refused, Err("a page claims more bytes than its frame can hold"));
+        // The same byte over and over is the shortest there is, and still fits.
+        let honest = compress(&vec![7; 64 << 20], 19).unwrap();
+        assert_eq!(with_decompressed(&honest, 256 << 20, <[u8]>::len), Ok(64 << 20));
     }
 
     #[test]

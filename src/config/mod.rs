@@ -1,5 +1,7 @@
 //! Settings: data with defaults, read from a file, the environment or the builder.
 
+#[cfg(test)]
+mod fuzz;
 mod load;
 mod settings;
 

@@ -14,12 +14,13 @@ use std::path::Path;
 
 pub use system::SystemDisk;
 
-/// How a file is opened. None of them follows a link in its last place.
+/// How a file is opened. None of them follows a link in its last place, nor opens what is no regular file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Open {
     /// To be read.
     Read,
-    /// To be read, written and locked by many; made for its owner alone where there is none.
+    /// To be read, written and locked by many; made for its owner alone where there is none, and refused where it has a
+    /// second name.
     Shared,
     /// To be written at its end; made for its owner alone, and `AlreadyExists` where there is one.
     New,

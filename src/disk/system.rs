@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
@@ -34,8 +34,19 @@ impl Disk for SystemDisk {
             Open::Shared => options.read(true).write(true).create(true).truncate(false),
             Open::New => options.append(true).create_new(true),
         };
-        // A link planted in the cache must not lead out of it.
-        options.mode(0o600).custom_flags((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits().cast_signed()).open(path)
+        // A link planted in the cache must not lead out of it, and nobody waits for the other end of a planted pipe.
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = options.mode(0o600).custom_flags(flags.bits().cast_signed()).open(path)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::other("it is no regular file: remove it"));
+        }
+        // Of two locks that are one file the second would wait for the first for ever; and what is written into the table
+        // of generations would be written into somebody's file.
+        if how == Open::Shared && metadata.nlink() > 1 {
+            return Err(io::Error::other("it has a second name (a hard link): remove it"));
+        }
+        Ok(file)
     }
 
     fn read_at(&self, file: &File, _: &Path, buffer: &mut [u8], offset: u64) -> io::Result<usize> {

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::ffi::OsString;
 use std::fs::{File, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -47,6 +47,7 @@ impl<'lock> Database<'lock> {
     /// `Busy` where another program holds it, `Corrupt` where it is damaged, `Unavailable` where a
     /// newer version wrote it or the disk refuses.
     pub(super) fn open(path: &Path, lock: &'lock ManifestLock) -> Result<Self> {
+        refuse_links(path)?;
         let connection = connect(path)?;
         // DuckDB makes its file as the umask says. The directory keeps others out already, so a
         // file system that knows no modes is no reason to fail.
@@ -100,6 +101,24 @@ impl<'lock> Database<'lock> {
         let path = self.path;
         self.connection.close().map_err(|(_, error)| classify(&path, "closing", error))
     }
+}
+
+/// DuckDB follows links, and writes to whatever has the name. Asking does not open the file.
+fn refuse_links(path: &Path) -> Result<()> {
+    for companion in COMPANIONS {
+        let file = with_suffix(path, companion);
+        let Ok(metadata) = std::fs::symlink_metadata(&file) else { continue };
+        let user = rustix::process::geteuid().as_raw();
+        let wrong = if !metadata.is_file() || metadata.nlink() > 1 {
+            "is a link, or has a second name elsewhere: remove it".to_owned()
+        } else if metadata.uid() != user {
+            format!("belongs to user {}, this process runs as user {user}: give it to that one", metadata.uid())
+        } else {
+            continue;
+        };
+        return Err(Error::new(ErrorKind::Unavailable, format!("{} {wrong}", file.display())));
+    }
+    Ok(())
 }
 
 fn connect(path: &Path) -> Result<Connection> {

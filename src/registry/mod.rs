@@ -10,7 +10,7 @@ mod backup;
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -98,6 +98,7 @@ impl Registry {
     /// # Errors
     /// `Unavailable` where the directory cannot be read.
     pub fn numbers(&self) -> Result<Vec<u64>> {
+        self.refuse_link()?;
         let entries = match fs::read_dir(&self.directory) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(|error| self.failed("read", &self.directory, error))?,
@@ -158,6 +159,7 @@ impl Registry {
 
     /// Keeps everybody else from adding versions until it is dropped; makes the directory.
     fn lock(&self) -> Result<File> {
+        self.refuse_link()?;
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
         made.map_err(|error| self.failed("make", &self.directory, error))?;
         let directory = File::open(&self.directory).map_err(|error| self.failed("lock", &self.directory, error))?;
@@ -175,6 +177,14 @@ impl Registry {
                     ));
                 }
             }
+        }
+    }
+
+    /// A link leads out of the cache.
+    fn refuse_link(&self) -> Result<()> {
+        match fs::symlink_metadata(&self.directory).is_ok_and(|metadata| metadata.is_symlink()) {
+            true => Err(self.failed("use", &self.directory, io::Error::other("it is a link: remove it"))),
+            false => Ok(()),
         }
     }
 
@@ -244,8 +254,14 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>> {
         .map_err(|error| Error::with_source(ErrorKind::Internal, "definitions cannot be written as JSON", error))
 }
 
+/// Writes a file of this process's own, for its owner alone.
 fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = File::create(path)?;
+    // Left over by one of the same number, or a link that somebody who knew the name put there.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -54,7 +54,7 @@ impl CacheDir {
             if self.generation(slots) != generation {
                 return Ok(false);
             }
-            let made_directories = files::rename(&*self.disk, part, target)?;
+            let made_directories = self.rename(part, target)?;
             // Where somebody removed the lock's file, an invalidation may have come in between. It raises before it
             // removes, so it is seen here, or it has removed this file too.
             if self.generation(slots) != generation {
@@ -191,7 +191,8 @@ impl CacheDir {
         let _lock = self
             .locking(|| self.locks.exclusive_in_passing(Purpose::Publish, publish_stripe(&id.view)))
             .map_err(failed)?;
-        if !self.stat(&below).is_some_and(|file| goes(&file)) {
+        let led_astray = || path.parent().and_then(|parent| files::link_on_the_way(&*self.disk, &self.root, parent));
+        if !self.stat(&below).is_some_and(|file| goes(&file)) || led_astray().is_some() {
             return Ok(false);
         }
         let removed = files::remove(&*self.disk, &path).map_err(failed)?;
@@ -214,6 +215,9 @@ impl CacheDir {
             .locking(|| self.locks.exclusive_in_passing(Purpose::Publish, publish_stripe(&identity.view)))
             .map_err(failed)?;
         // A link is read by nobody, and is bad whatever it points to.
+        if from.parent().is_some_and(|parent| files::link_on_the_way(&*self.disk, &self.root, parent).is_some()) {
+            return Ok(None);
+        }
         let still_bad = files::read(&*self.disk, &from).map_or(true, |bytes| bytes.is_some_and(|bytes| is_bad(&bytes)));
         if !still_bad {
             return Ok(None);
@@ -222,7 +226,7 @@ impl CacheDir {
         let name = from.file_name().map_or_else(Default::default, |name| name.to_string_lossy().into_owned());
         // One place per path: a block that is damaged again and again does not fill the disk.
         let to = Path::new(QUARANTINE).join(format!("{hash:016x}-{name}"));
-        match files::rename(&*self.disk, &from, &self.root.join(&to)) {
+        match self.rename(&from, &self.root.join(&to)) {
             Ok(_) => Ok(Some(to)),
             Err(_) => files::remove(&*self.disk, &from).map(|_| Some(to)).map_err(failed),
         }

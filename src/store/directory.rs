@@ -232,6 +232,14 @@ impl CacheDir {
         }
     }
 
+    /// Renames within the cache, whatever links somebody put on the way.
+    pub(super) fn rename(&self, part: &Path, target: &Path) -> io::Result<bool> {
+        if let Some(parent) = target.parent() {
+            files::take_links_away(&*self.disk, &self.root, parent)?;
+        }
+        files::rename(&*self.disk, part, target)
+    }
+
     pub(super) fn part(&self) -> io::Result<PathBuf> {
         let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
         if !staging.as_ref().is_some_and(Staging::exists) {
@@ -273,7 +281,7 @@ impl CacheDir {
         let disk = &*self.disk;
         let written = files::write_part(disk, part, bytes, Publish::Durable)
             .and_then(|()| may())
-            .and_then(|()| files::rename(disk, part, target))
+            .and_then(|()| self.rename(part, target))
             .and_then(|made| self.sync_published(target, made));
         if written.is_err() {
             let _ = files::remove(disk, part);

@@ -61,22 +61,26 @@ pub fn directories(key: &str, value: &str) -> Vec<String> {
     parts
 }
 
-/// Turns a sequence of directories back into keys and values.
-pub fn keys_of<'a>(directories: impl IntoIterator<Item = &'a str>) -> Option<Vec<(String, String)>> {
+/// Turns a sequence of directories back into keys and values, or `None` where [`directories`] would never have made it.
+pub fn keys_of<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<Vec<(String, String)>> {
     let mut keys = Vec::new();
-    let mut pending = String::new();
-    for directory in directories {
-        match directory.strip_suffix(CONTINUED) {
-            Some(part) => pending.push_str(part),
-            None => {
-                pending.push_str(directory);
-                let (key, value) = pending.split_once('=')?;
-                keys.push((key.to_owned(), unescape(value)?));
-                pending.clear();
-            }
+    let mut parts = Vec::new();
+    for name in names {
+        parts.push(name);
+        if name.ends_with(CONTINUED) {
+            continue;
         }
+        let whole: String = parts.iter().map(|part| part.trim_end_matches(CONTINUED)).collect();
+        let (key, value) = whole.split_once('=').filter(|(key, _)| key.is_ascii())?;
+        let value = unescape(value)?;
+        // Cut elsewhere, it would be a second path for the same block.
+        if whole.len() > LONGEST && directories(key, &value) != parts || whole.len() <= LONGEST && parts.len() > 1 {
+            return None;
+        }
+        keys.push((key.to_owned(), value));
+        parts.clear();
     }
-    pending.is_empty().then_some(keys)
+    parts.is_empty().then_some(keys)
 }
 
 #[cfg(test)]
@@ -113,6 +117,8 @@ mod tests {
         assert!(parts.iter().all(|part| part.len() <= 255), "{parts:?}");
         assert_eq!(keys_of(parts.iter().map(String::as_str)), Some(vec![("symbol".to_owned(), value)]));
         assert_eq!(keys_of(["symbol=AAA~"]), None, "the end is missing");
+        assert_eq!(keys_of(["symbol=AAA~", "B"]), None, "it needs no second directory");
+        assert_eq!(keys_of([format!("{}=A", "é".repeat(150)).as_str()]), None, "no name of a key");
     }
 
     proptest! {

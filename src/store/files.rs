@@ -117,8 +117,38 @@ fn found(path: &Path, metadata: &Metadata) -> Option<FoundFile> {
     metadata.is_file().then_some(found)
 }
 
-/// Every regular file below `directory`, in no order; what vanishes meanwhile is skipped.
+/// The first link among the directories from below `root` down to `directory`. Larder makes none and follows none: it
+/// would lead out of the cache.
+pub fn link_on_the_way(disk: &dyn Disk, root: &Path, directory: &Path) -> Option<PathBuf> {
+    let mut at = root.to_owned();
+    for name in directory.strip_prefix(root).ok()?.components() {
+        at.push(name);
+        match disk.metadata(&at) {
+            Ok(metadata) if metadata.is_symlink() => return Some(at),
+            Ok(_) => {}
+            Err(_) => break,
+        }
+    }
+    None
+}
+
+/// Removes the links on the way to `directory`, and nothing of what they lead to.
+pub fn take_links_away(disk: &dyn Disk, root: &Path, directory: &Path) -> io::Result<()> {
+    while let Some(link) = link_on_the_way(disk, root, directory) {
+        disk.remove(&link)?;
+    }
+    Ok(())
+}
+
+/// Every regular file below `directory`, in no order; what vanishes meanwhile is skipped, and no link is followed.
 pub fn list(disk: &dyn Disk, root: &Path, directory: &Path, visit: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
+    match link_on_the_way(disk, root, directory) {
+        Some(_) => Ok(()),
+        None => list_below(disk, root, directory, visit),
+    }
+}
+
+fn list_below(disk: &dyn Disk, root: &Path, directory: &Path, visit: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
     let names = match disk.list(directory) {
         Err(error) if is_absent(&error) => return Ok(()),
         names => names?,
@@ -127,7 +157,7 @@ pub fn list(disk: &dyn Disk, root: &Path, directory: &Path, visit: &mut dyn FnMu
         let path = directory.join(name);
         let Ok(below) = path.strip_prefix(root) else { continue };
         match disk.metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => list(disk, root, &path, visit)?,
+            Ok(metadata) if metadata.is_dir() => list_below(disk, root, &path, visit)?,
             Ok(metadata) => found(below, &metadata).into_iter().for_each(&mut *visit),
             Err(error) if is_absent(&error) => {}
             Err(error) => return Err(error),

@@ -72,7 +72,13 @@ pub(super) fn pushed_identity(path: &Path) -> Option<(Vec<(String, String)>, Tim
     let names: Vec<&str> = path.components().map(|component| component.as_os_str().to_str()).collect::<Option<_>>()?;
     let [PUSHED, _, keys @ .., file] = names.as_slice() else { return None };
     let day = file.strip_suffix(EXTENSION)?.strip_suffix('.')?;
-    let day = NaiveDate::parse_from_str(day, DAY).ok()?.and_time(NaiveTime::MIN).and_utc().timestamp_nanos_opt()?;
+    let written = |date: &NaiveDate| date.format(DAY).to_string() == day;
+    let day = NaiveDate::parse_from_str(day, DAY)
+        .ok()
+        .filter(written)?
+        .and_time(NaiveTime::MIN)
+        .and_utc()
+        .timestamp_nanos_opt()?;
     Some((keys_of(keys.iter().copied())?, Timestamp::from_ns(day)))
 }
 
@@ -103,7 +109,9 @@ pub fn identity_of(path: &Path) -> Option<PathIdentity> {
     let names: Vec<&str> = names.collect::<Option<_>>()?;
     let [BLOCKS, view, fingerprint, keys @ .., file] = names.as_slice() else { return None };
     let start = file.strip_suffix(EXTENSION)?.strip_suffix('.')?;
-    let start = NaiveDateTime::parse_from_str(start, START).ok()?.and_utc().timestamp_nanos_opt()?;
+    // What is written in another way than here, such as with blanks for noughts, would be a second path.
+    let written = |at: &NaiveDateTime| at.format(START).to_string() == start;
+    let start = NaiveDateTime::parse_from_str(start, START).ok().filter(written)?.and_utc().timestamp_nanos_opt()?;
     let identity = PathIdentity {
         view: ViewName::new(view.strip_prefix("view=")?).ok()?,
         fingerprint: fingerprint.strip_prefix("fp=")?.parse().ok()?,

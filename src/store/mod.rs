@@ -4,6 +4,8 @@ mod blocks;
 mod directory;
 mod escape;
 mod files;
+#[cfg(test)]
+mod fuzz;
 mod generations;
 mod layout;
 mod locks;

@@ -6,8 +6,10 @@ use std::path::Path;
 
 use super::directory::unavailable;
 use super::layout::{BLOCKS, GENERATIONS, LOCKS, PUSHED, QUARANTINE, TMP};
-use crate::disk::Disk;
+use crate::disk::{Disk, is_absent};
 use crate::error::{Error, ErrorKind, Result};
+
+const MANIFEST: &str = "manifest.";
 
 /// Makes the directory where there is none, and only its owner may use it.
 pub(super) fn check_root(disk: &dyn Disk, root: &Path) -> Result<()> {
@@ -45,9 +47,52 @@ pub(super) fn check_root(disk: &dyn Disk, root: &Path) -> Result<()> {
             );
         }
     }
+    let set_mode = |mode| {
+        let mode = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(root, mode).map_err(|error| unavailable("make private", root, error))
+    };
     if metadata.mode() & 0o077 != 0 {
-        let private = std::fs::Permissions::from_mode(0o700);
-        std::fs::set_permissions(root, private).map_err(|error| unavailable("make private", root, error))?;
+        set_mode(0o700)?;
+    }
+    // Where others could write, they may have left something deep inside. Nobody else can add to it any more.
+    let deep = metadata.mode() & 0o022 != 0;
+    let checked = check_pieces(disk, root, user, deep);
+    if checked.is_err() && deep {
+        // As it was, so that the next one does not take it for clean.
+        set_mode(metadata.mode() & 0o7777)?;
+    }
+    checked
+}
+
+/// Refuses what Larder did not put into the directory, or not for itself alone: links, which lead elsewhere, files with a
+/// second name, what belongs to somebody else.
+fn check_pieces(disk: &dyn Disk, directory: &Path, user: u32, deep: bool) -> Result<()> {
+    for name in disk.list(directory).map_err(|error| unavailable("list", directory, error))? {
+        // Others may keep what they like beside ours; the manifest looks after itself, and requests do without it.
+        if !deep && (!is_ours(&name.to_string_lossy()) || name.to_string_lossy().starts_with(MANIFEST)) {
+            continue;
+        }
+        let path = directory.join(name);
+        let metadata = match disk.metadata(&path) {
+            Err(error) if is_absent(&error) => continue,
+            metadata => metadata.map_err(|error| unavailable("look at", &path, error))?,
+        };
+        let wrong = if metadata.is_symlink() {
+            "is a link, and nothing in a cache is: remove it".to_owned()
+        } else if metadata.uid() != user {
+            format!(
+                "belongs to user {}, this process runs as user {user}: see what it is, and remove it",
+                metadata.uid()
+            )
+        } else if metadata.is_file() && metadata.nlink() > 1 {
+            "has a second name elsewhere (a hard link): remove it, or the other one".to_owned()
+        } else {
+            if deep && metadata.is_dir() {
+                check_pieces(disk, &path, user, deep)?;
+            }
+            continue;
+        };
+        return Err(Error::new(ErrorKind::Unavailable, format!("{} {wrong}", path.display())));
     }
     Ok(())
 }
@@ -73,5 +118,5 @@ fn make(disk: &dyn Disk, root: &Path) -> io::Result<()> {
 /// Whether a name in the cache directory is one that Larder makes.
 fn is_ours(name: &str) -> bool {
     const OURS: [&str; 9] = [BLOCKS, TMP, LOCKS, QUARANTINE, GENERATIONS, PUSHED, "journal", "registry", "online"];
-    OURS.contains(&name) || name.starts_with("manifest.")
+    OURS.contains(&name) || name.starts_with(MANIFEST)
 }

@@ -27,6 +27,10 @@ impl Staging {
             let dir = tmp.join(format!("{process}-{attempt}"));
             attempt += 1;
             disk.make_directory(&dir)?;
+            if !disk.metadata(&dir)?.is_dir() {
+                // A link that somebody put there.
+                continue;
+            }
             match Self::claim(&**disk, &dir) {
                 Ok(lock) => return Ok(Self { disk: Arc::clone(disk), dir, _lock: lock, next: AtomicU64::new(0) }),
                 // A sweeper may have taken the directory away between making and locking it.
@@ -73,6 +77,9 @@ pub fn sweep(disk: &dyn Disk, tmp: &Path) -> io::Result<u64> {
     for name in names {
         let dir = tmp.join(name);
         let path = dir.join(LOCK);
+        if !disk.metadata(&dir).is_ok_and(|metadata| metadata.is_dir()) {
+            continue;
+        }
         let Ok(lock) = disk.open(&path, Open::Shared) else { continue };
         if disk.try_lock(&lock, &path).is_ok_and(|taken| taken) && remove_all(disk, &dir).is_ok() {
             removed += 1;

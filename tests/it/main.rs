@@ -54,6 +54,8 @@ mod http;
 mod metrics_page;
 #[cfg(feature = "server")]
 mod month;
+#[path = "../../src/mutate.rs"]
+mod mutate;
 #[cfg(all(feature = "cli", feature = "server"))]
 mod others;
 #[cfg(feature = "server")]
@@ -68,6 +70,7 @@ mod requests;
 mod rules;
 #[cfg(all(feature = "cli", feature = "server"))]
 mod runbook;
+mod security;
 #[cfg(feature = "server")]
 mod server;
 mod tools;

@@ -41,7 +41,11 @@ impl Program {
         Self::start_logging(command, Stdio::null())
     }
 
-    fn start_logging(mut command: Command, log: Stdio) -> Self {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn start_logging(mut command: Command, log: Stdio) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = Vec::new();
         let mut stdout = child.stdout.take().unwrap();
@@ -453,7 +457,7 @@ fn while_somebody_has_the_manifest_open_the_page_says_so_and_what_to_do() {
 }
 
 #[test]
-fn slow_clients_do_not_slow_the_others_down() {
+fn among_500_slow_clients_the_slowest_percent_of_good_requests_takes_at_most_twice_as_long() {
     let desk = Desk::new();
     let (_store, server) = served(&desk);
     let address = server.address();
@@ -463,20 +467,35 @@ fn slow_clients_do_not_slow_the_others_down() {
             assert_eq!(get(address, "/metrics").status, 200);
             began.elapsed()
         };
-        let mut times: Vec<_> = (0..300).map(|_| once()).collect();
-        percentile(&mut times, 0.5)
+        (0..1000).map(|_| once()).collect::<Vec<_>>()
     };
-    let alone = measure();
-    let slow: Vec<_> = (0..500)
-        .map(|_| {
-            let mut stream = TcpStream::connect(address).unwrap();
-            stream.write_all(b"GET /metrics HTTP/1.1\r\nho").unwrap();
-            stream
-        })
-        .collect();
-    let among_slow = measure();
-    drop(slow);
-    println!("/metrics: {alone:?} alone, {among_slow:?} among 500 slow connections");
+    measure();
+    // Compared with itself, at once, and again where this machine had something else to do meanwhile.
+    let mut ratios = Vec::new();
+    for round in 1..=8 {
+        let mut alone = measure();
+        let slow: Vec<_> = (0..500)
+            .map(|_| {
+                let mut stream = TcpStream::connect(address).unwrap();
+                stream.write_all(b"GET /metrics HTTP/1.1\r\nho").unwrap();
+                stream
+            })
+            .collect();
+        let mut among_slow = measure();
+        drop(slow);
+        let [alone, among_slow] =
+            [&mut alone, &mut among_slow].map(|times| (percentile(times, 0.5), percentile(times, 0.99)));
+        let ratio = among_slow.1.as_secs_f64() / alone.1.as_secs_f64();
+        eprintln!(
+            "500 slow connections, round {round}: p50 {:?} alone, {:?} among them; p99 {:?} and {:?}, {ratio:.2} times",
+            alone.0, among_slow.0, alone.1, among_slow.1
+        );
+        if ratio <= 2.0 {
+            return;
+        }
+        ratios.push(ratio);
+    }
+    panic!("the slowest percent takes longer in every round: {ratios:.2?} times");
 }
 
 #[test]

@@ -3,6 +3,8 @@
 mod damage;
 mod fixture;
 mod forged;
+mod fuzz;
+mod golden;
 mod round_trip;
 mod schema;
 

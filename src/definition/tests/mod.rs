@@ -2,6 +2,7 @@
 
 mod checks;
 mod fingerprint;
+mod fuzz;
 mod mistakes;
 mod read;
 mod shipped;

@@ -128,7 +128,8 @@ impl Window {
         self.begin = self.begin.saturating_add(std::mem::take(&mut self.at) as u64);
         while self.bytes.len() < wanted {
             let have = self.bytes.len();
-            self.bytes.resize(have + CHUNK.max(wanted - have), 0);
+            // Not all that is wanted: a length is believed only as far as there are bytes.
+            self.bytes.resize(have + CHUNK, 0);
             let place = self.begin.saturating_add(have as u64);
             let buffer = self.bytes.get_mut(have..).unwrap_or_default();
             let read = journal.disk.read_at(&journal.file, &journal.path, buffer, place);

@@ -3,6 +3,7 @@
 mod answers;
 mod bad_luck;
 mod folding;
+mod fuzz;
 mod killed;
 mod migrating;
 mod ordering;

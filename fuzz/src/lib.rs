@@ -1,0 +1,33 @@
+//! The modules of Larder that read what others wrote, without those that need DuckDB.
+
+#![allow(dead_code, missing_docs, unused_imports, reason = "parts of a whole")]
+
+use std::path::PathBuf;
+
+#[path = "../../src/block/mod.rs"]
+pub mod block;
+#[path = "../../src/clock.rs"]
+pub mod clock;
+#[path = "../../src/config/mod.rs"]
+pub mod config;
+#[path = "../../src/definition/mod.rs"]
+pub mod definition;
+#[path = "../../src/disk/mod.rs"]
+pub mod disk;
+#[path = "../../src/error.rs"]
+pub mod error;
+#[path = "../../src/model/mod.rs"]
+pub mod model;
+#[path = "../../src/store/mod.rs"]
+pub mod store;
+
+pub use error::{Error, ErrorKind, Result};
+
+pub mod manifest;
+
+/// A file with these bytes, the same one each time.
+pub fn file(bytes: &[u8]) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("larder-fuzz-{}", std::process::id()));
+    std::fs::write(&path, bytes).expect("a temporary file");
+    path
+}

@@ -1,0 +1,238 @@
+//! Links, second names and pipes at every place of a cache: none is followed, nothing outside changes.
+
+use std::path::{Path, PathBuf};
+
+use larder::manifest::{Journal, Manifest, Record};
+use larder::store::{CacheDir, Publish};
+use larder::upkeep::{CleanOptions, Silent, clean, repair, verify};
+use larder::{FeatureStore, TimeRange};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+use super::outside::{Canary, Snapshot};
+use crate::damage::files;
+use crate::desk::{Desk, checked_rows, range, symbol, time, view};
+
+/// What is put in the place of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Plant {
+    LinkToDirectory,
+    LinkToFile,
+    LinkToNothing,
+    SecondName,
+    Pipe,
+}
+
+impl Plant {
+    const ALL: [Self; 5] = [Self::LinkToDirectory, Self::LinkToFile, Self::LinkToNothing, Self::SecondName, Self::Pipe];
+
+    fn put(self, place: &Path, canary: &Canary) {
+        match std::fs::symlink_metadata(place) {
+            Ok(there) if there.is_dir() => std::fs::remove_dir_all(place).unwrap(),
+            Ok(_) => std::fs::remove_file(place).unwrap(),
+            Err(_) => std::fs::create_dir_all(place.parent().unwrap()).unwrap(),
+        }
+        match self {
+            Self::LinkToDirectory => std::os::unix::fs::symlink(&canary.directory, place).unwrap(),
+            Self::LinkToFile => std::os::unix::fs::symlink(&canary.file, place).unwrap(),
+            Self::LinkToNothing => std::os::unix::fs::symlink(&canary.nothing, place).unwrap(),
+            Self::SecondName => std::fs::hard_link(&canary.file, place).unwrap(),
+            Self::Pipe => mknodat(CWD, place, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap(),
+        }
+    }
+}
+
+fn days() -> TimeRange {
+    range("2024-03-01", "2024-03-04")
+}
+
+/// A cache with blocks of two entities, rows in its manifest, a damaged block and what else there may be.
+fn filled(desk: &Desk) -> PathBuf {
+    let store = desk.open();
+    for name in ["EURUSD", "USDJPY"] {
+        store.get_or_compute(&view(), &symbol(name), days(), |gap| desk.compute(gap)).unwrap();
+    }
+    store.flush();
+    store.manifest().fold().unwrap();
+    drop(store);
+    desk.dir.path().join("cache")
+}
+
+/// Everything that may be done with a cache. Whether it succeeds is asked elsewhere: here only values count, and an error
+/// has to say what it is about.
+fn everything(desk: &Desk, cache: &Path) -> Result<(), String> {
+    let store = FeatureStore::builder(cache).settings(desk.settings.clone()).clock(desk.clock.clone()).open();
+    let store = store.map_err(|error| error.to_string())?;
+    use_store(desk, &store);
+    drop(store);
+    let dir = CacheDir::open(cache, Publish::Durable, "other").map_err(|error| error.to_string())?;
+    let manifest = Manifest::new(cache, desk.clock.clone());
+    let now = time(crate::desk::NOW);
+    let _ = verify(&dir, &manifest, now, &mut Silent);
+    let _ = repair(&dir, &manifest, now, &mut Silent);
+    let mut settings = desk.settings.clone();
+    settings.max_cache_size_gb = 1e-9;
+    settings.disk.min_age = std::time::Duration::ZERO;
+    if let Ok(journal) = Journal::create(cache) {
+        let append = |records: &[Record]| drop(journal.append(records));
+        let _ = clean(&dir, &manifest, &settings, now, CleanOptions::default(), append, &mut Silent);
+    }
+    let _ = dir.tidy();
+    let _ = manifest.fold();
+    Ok(())
+}
+
+fn use_store(desk: &Desk, store: &FeatureStore) {
+    for name in ["EURUSD", "USDJPY"] {
+        let answer = store.get_or_compute(&view(), &symbol(name), days(), |gap| desk.compute(gap)).unwrap();
+        assert_eq!(checked_rows(&answer, &symbol(name)), 3 * 1440);
+    }
+    let _ = store.invalidate(&view(), &symbol("EURUSD"), days());
+    let answer = store.get_or_compute(&view(), &symbol("EURUSD"), days(), |gap| desk.compute(gap)).unwrap();
+    assert_eq!(checked_rows(&answer, &symbol("EURUSD")), 3 * 1440);
+    let _ = store.invalidate_view(&view());
+    store.flush();
+    let _ = store.manifest().fold();
+}
+
+/// The places of a cache, below it. Those that are none yet are some that could be.
+fn places(cache: &Path) -> Vec<PathBuf> {
+    let mut places: Vec<PathBuf> =
+        files(cache).iter().map(|file| file.strip_prefix(cache).unwrap().to_owned()).collect();
+    // One lock is like another.
+    let locks = places.iter().filter(|place| place.starts_with("locks")).skip(3).cloned().collect::<Vec<_>>();
+    places.retain(|place| !locks.contains(place));
+    let directories: Vec<_> = places.iter().flat_map(|place| place.ancestors().skip(1).map(Path::to_owned)).collect();
+    places.extend(directories);
+    let possible = [
+        "tmp/other-0",
+        "tmp/gone-0",
+        "tmp/gone-0/lock",
+        "journal/1-1-1.jnl",
+        "pushed",
+        "pushed/unfinished",
+        "registry",
+        "online",
+        "quarantine",
+        "tmp",
+        "locks/rebuild",
+        "manifest.duckdb.wal",
+        "blocks/view=prices/fp=00000000000000000000000000000001",
+    ];
+    places.extend(possible.map(PathBuf::from));
+    places.sort();
+    places.dedup();
+    places.retain(|place| place != Path::new(""));
+    places
+}
+
+/// Places that can be planted at once: those of one depth. Each that lies directly in the cache has a turn of its own.
+fn groups(cache: &Path) -> Vec<Vec<PathBuf>> {
+    let (alone, deep): (Vec<_>, Vec<_>) = places(cache).into_iter().partition(|place| place.components().count() == 1);
+    let mut groups: Vec<Vec<PathBuf>> = alone.into_iter().map(|place| vec![place]).collect();
+    for depth in 2..=6 {
+        groups.push(deep.iter().filter(|place| place.components().count() == depth).cloned().collect());
+    }
+    groups.retain(|group| !group.is_empty());
+    groups
+}
+
+impl Plant {
+    /// Puts it everywhere.
+    fn put_all(self, cache: &Path, places: &[PathBuf], canary: &Canary) -> Vec<PathBuf> {
+        // The name of a journal is another one in each cache.
+        let journal = files(&cache.join("journal")).first().cloned();
+        let is_journal = |place: &Path| place.extension().is_some_and(|extension| extension == "jnl");
+        let place = |place: &PathBuf| match journal.clone() {
+            Some(journal) if is_journal(place) && *place != Path::new("journal/1-1-1.jnl") => journal,
+            _ => cache.join(place),
+        };
+        let places: Vec<_> = places.iter().map(place).collect();
+        places.iter().for_each(|place| self.put(place, canary));
+        places
+    }
+}
+
+#[test]
+fn nothing_planted_in_a_cache_is_followed_and_nothing_outside_changes() {
+    let groups = groups(&filled(&Desk::new()));
+    let (mut count, mut refused) = (0, 0);
+    for group in &groups {
+        for plant in Plant::ALL {
+            let desk = Desk::new();
+            let (canary, cache) = (Canary::new(desk.dir.path()), filled(&desk));
+            let planted = plant.put_all(&cache, group, &canary);
+            let before = Snapshot::of(desk.dir.path(), &cache);
+            if let Err(message) = everything(&desk, &cache) {
+                let is_named = planted.iter().any(|place| message.contains(&place.display().to_string()));
+                assert!(is_named, "{plant:?} at {planted:?}: {message}");
+                refused += 1;
+            }
+            assert_eq!(Snapshot::of(desk.dir.path(), &cache), before, "{plant:?} at {planted:?}");
+            count += planted.len();
+        }
+    }
+    let places: usize = groups.iter().map(Vec::len).sum();
+    eprintln!("{count} things planted at {places} places: {refused} times refused by name, 0 followed, 0 wrong values");
+    assert!(places > 20 && refused > 20);
+}
+
+#[test]
+fn what_is_planted_while_a_store_is_open_is_not_followed_either() {
+    let groups = groups(&filled(&Desk::new()));
+    let mut count = 0;
+    // A directory that lies directly in the cache is looked at when it is opened; nobody else can put one there then.
+    let is_looked_at = |group: &&Vec<PathBuf>| group[0].components().count() > 1 || group[0].extension().is_some();
+    for group in groups.iter().filter(is_looked_at) {
+        for plant in Plant::ALL {
+            let desk = Desk::new();
+            let (canary, cache) = (Canary::new(desk.dir.path()), filled(&desk));
+            let store = desk.open();
+            let planted = plant.put_all(&cache, group, &canary);
+            let before = Snapshot::of(desk.dir.path(), &cache);
+            use_store(&desk, &store);
+            drop(store);
+            assert_eq!(Snapshot::of(desk.dir.path(), &cache), before, "{plant:?} at {planted:?}");
+            count += planted.len();
+        }
+    }
+    eprintln!("{count} things planted while a store was open: 0 followed, 0 wrong values");
+    assert!(count > 50);
+}
+
+#[test]
+fn an_entity_whose_directory_became_a_link_is_cached_again_in_a_directory() {
+    let desk = Desk::new();
+    let (canary, cache) = (Canary::new(desk.dir.path()), filled(&desk));
+    let directory = files(&cache.join("blocks"))[0].parent().unwrap().to_owned();
+    std::fs::remove_dir_all(&directory).unwrap();
+    std::os::unix::fs::symlink(&canary.directory, &directory).unwrap();
+    let store = desk.open();
+    use_store(&desk, &store);
+    store.get_or_compute(&view(), &symbol("EURUSD"), days(), |gap| desk.compute(gap)).unwrap();
+    assert!(!std::fs::symlink_metadata(&directory).unwrap().is_symlink());
+    assert_eq!(files(&directory).len(), 3);
+    assert_eq!(std::fs::read(canary.directory.join("20240301T000000Z.parquet")).unwrap(), b"of somebody else");
+}
+
+#[test]
+fn what_was_left_in_a_directory_that_others_could_write_to_is_refused_until_it_is_gone() {
+    use std::os::unix::fs::PermissionsExt;
+    let desk = Desk::new();
+    let (canary, cache) = (Canary::new(desk.dir.path()), filled(&desk));
+    let mode = |mode| std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(mode)).unwrap();
+    let link = cache.join("blocks/view=prices/fp=00000000000000000000000000000001");
+    std::os::unix::fs::symlink(&canary.directory, &link).unwrap();
+    let open = || CacheDir::open(&cache, Publish::Fast, "other").map(drop);
+    // Whoever alone could put it there trusts himself.
+    open().unwrap();
+    mode(0o777);
+    for _ in 0..2 {
+        let refused = open().unwrap_err().to_string();
+        assert!(refused.contains(&link.display().to_string()) && refused.contains("is a link"), "{refused}");
+    }
+    std::fs::remove_file(&link).unwrap();
+    open().unwrap();
+    assert_eq!(std::fs::metadata(&cache).unwrap().permissions().mode() & 0o777, 0o700);
+    let answer = desk.open().get(&view(), &symbol("EURUSD"), days()).unwrap();
+    assert_eq!(checked_rows(&answer.unwrap(), &symbol("EURUSD")), 3 * 1440);
+}
