@@ -68,6 +68,7 @@
 //! | `postgres` | sources in PostgreSQL, on top of `definitions`, with tokio-postgres and rustls |
 //! | `technical` | `technical`, on top of `definitions` |
 //! | `async` | `AsyncFeatureStore`, on tokio |
+//! | `planted` | bugs on purpose, for the tests that have to find them; never in a program that serves anybody |
 //!
 //! `default-features = false` is the bare in-process cache, without clap or tokio.
 
@@ -92,6 +93,8 @@ pub mod inspect;
 pub mod manifest;
 pub mod metrics;
 pub mod model;
+#[doc(hidden)]
+pub mod planted;
 #[cfg(feature = "definitions")]
 pub mod registry;
 mod repeats;

@@ -10,6 +10,7 @@ mod checkout;
 /// Lowest first. A module imports only from those before it.
 const LAYERS: &[&str] = &[
     "checkout",
+    "planted",
     "error",
     "clock",
     "repeats",

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::memory::CachedBlock;
 use crate::error::Error;
 use crate::model::{BlockId, Timestamp};
+use crate::planted::{self, Bug};
 use crate::store::Generation;
 
 /// How a flight ended.
@@ -73,7 +74,9 @@ impl Flights {
         let mut table = lock(&self.0);
         let claim = |id: BlockId| {
             match table.get(&id) {
-                Some(Entry::Running(flight)) if flight.generation == generation => {
+                Some(Entry::Running(flight))
+                    if flight.generation == generation && !planted::is(Bug::FlightNotJoined) =>
+                {
                     return Claim::Follow(Arc::clone(flight));
                 }
                 // Both ends, because the clock may be set back.
@@ -125,6 +128,7 @@ impl Lead<'_> {
 
     /// Ends the flight with an error, which is answered to everyone until the back-off is over.
     pub fn fail(self, error: Error, since: Timestamp, backoff: Duration) {
+        let backoff = if planted::is(Bug::ErrorForEver) { Duration::MAX } else { backoff };
         let until = since.saturating_add(backoff);
         self.finish(Landing::Failed(error.clone()), Some(Entry::Failed { since, until, error }));
     }

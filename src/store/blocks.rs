@@ -14,6 +14,7 @@ use super::layout::{BLOCKS, PathIdentity, QUARANTINE, block_path, entity_directo
 use super::locks::Purpose;
 use crate::error::Result;
 use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
+use crate::planted::{self, Bug};
 #[cfg(feature = "definitions")]
 use {super::layout::version_path, crate::model::Fingerprint};
 
@@ -50,7 +51,7 @@ impl CacheDir {
             // Checked and renamed under one lock, which `invalidate` takes too: a compute that began
             // before an invalidation must not put its values back after it.
             let _lock = self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(&id.view)))?;
-            if self.generation(slots) != generation {
+            if self.generation(slots) != generation && !planted::is(Bug::PublishedUnchecked) {
                 return Ok(false);
             }
             files::rename(part, target)?
@@ -79,6 +80,9 @@ impl CacheDir {
         let failed = |error| unavailable("invalidate blocks in", &self.root, error);
         self.rejoin()?;
         let mut found = Vec::new();
+        let remove = |found: &[(PathBuf, PathIdentity)]| {
+            found.iter().try_for_each(|(path, _)| files::remove(&self.root.join(path)).map(drop).map_err(failed))
+        };
         let at = {
             // Over all of it: whoever extends a tail that is still there would publish its old part
             // again between removing and raising. After the raise, its generation is old.
@@ -96,19 +100,23 @@ impl CacheDir {
             if !generations.is_writable() {
                 return Err(failed(io::ErrorKind::ReadOnlyFilesystem.into()));
             }
-            for (path, _) in &found {
-                files::remove(&self.root.join(path)).map_err(failed)?;
+            if !planted::is(Bug::RemovedAfterRaise) {
+                remove(&found)?;
             }
             match entity {
+                _ if planted::is(Bug::GenerationNotRaised) => Ok(()),
                 Some(entity) => generations.raise_entity(self.slots(view, entity)),
                 None => generations.raise_view(Slots::of(view, "")),
             }
             .map_err(failed)?;
             now()
         };
+        if planted::is(Bug::RemovedAfterRaise) {
+            remove(&found)?;
+        }
         // Even where publishing is not durable: an invalidated block must not come back after a power cut.
         let directories: BTreeSet<_> = found.iter().filter_map(|(path, _)| path.parent()).collect();
-        for directory in directories {
+        for directory in directories.into_iter().filter(|_| !planted::is(Bug::RemovalNotSynced)) {
             match files::sync_directory(&self.root.join(directory)) {
                 // Cleaning removed it meanwhile, because it was empty.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

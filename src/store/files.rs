@@ -11,6 +11,7 @@ use bytes::Bytes;
 use rustix::fs::OFlags;
 
 use crate::model::Timestamp;
+use crate::planted::{self, Bug};
 
 /// Larger files are not blocks: reading one would only exhaust memory.
 const LARGEST: u64 = 1 << 30;
@@ -37,7 +38,8 @@ pub enum Publish {
 
 fn no_follow() -> i32 {
     // A link planted in the cache must not lead out of it.
-    (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits().cast_signed()
+    let no_follow = if planted::is(Bug::LinksFollowed) { OFlags::empty() } else { OFlags::NOFOLLOW };
+    (no_follow | OFlags::CLOEXEC).bits().cast_signed()
 }
 
 /// Opens a file for reading and writing that only its owner may read, making it where there is none.
@@ -78,6 +80,7 @@ pub fn write_part(part: &Path, bytes: &[u8], how: Publish) -> io::Result<()> {
     file.write_all(bytes)?;
     match how {
         Publish::Fast => Ok(()),
+        Publish::Durable if planted::is(Bug::FileNotSynced) => Ok(()),
         // Before the rename: a rename that survives a power cut without its data is a file of zeros.
         Publish::Durable => file.sync_all(),
     }
@@ -87,6 +90,9 @@ pub fn write_part(part: &Path, bytes: &[u8], how: Publish) -> io::Result<()> {
 ///
 /// Returns whether directories had to be made.
 pub fn rename(part: &Path, target: &Path) -> io::Result<bool> {
+    if planted::is(Bug::WrittenInPlace) && target.exists() {
+        return std::fs::write(target, std::fs::read(part)?).and_then(|()| std::fs::remove_file(part)).map(|()| false);
+    }
     match std::fs::rename(part, target) {
         Err(error) if is_absent(&error) => {
             if let Some(parent) = target.parent() {
@@ -106,6 +112,9 @@ pub fn make_private(directory: &Path) -> io::Result<()> {
 
 /// Makes a rename in `directory` survive a crash of the machine, and the directories up to `root` where they are new.
 pub fn sync_published(directory: &Path, root: &Path, made_directories: bool) -> io::Result<()> {
+    if planted::is(Bug::DirectoryNotSynced) {
+        return Ok(());
+    }
     for directory in directory.ancestors() {
         sync_directory(directory)?;
         if !made_directories || directory == root {

@@ -11,6 +11,7 @@ use crate::block::ColumnStats;
 use crate::error::Result;
 use crate::manifest::{BlockRow, Manifest, Rebuilt};
 use crate::model::Timestamp;
+use crate::planted::{self, Bug};
 use crate::store::{CacheDir, FoundFile};
 
 /// What repairing did.
@@ -105,7 +106,8 @@ fn replace(
     sound: Vec<(BlockRow, FoundFile)>,
 ) -> Result<Rebuilt> {
     // One block's statistics at a time: those of a million blocks would not fit into memory.
-    let rows = sound.into_iter().map(|(row, file)| -> (BlockRow, Vec<ColumnStats>) {
+    let known = if planted::is(Bug::RepairedEmpty) { 0 } else { sound.len() };
+    let rows = sound.into_iter().take(known).map(|(row, file)| -> (BlockRow, Vec<ColumnStats>) {
         let (stats, newest) = contents(dir, &file.path);
         (BlockRow { newest, ..row }, stats)
     });

@@ -7,6 +7,7 @@ mod child;
 mod descriptors;
 mod fleet;
 mod kill;
+mod order;
 mod power;
 mod strace;
 mod syscalls;
