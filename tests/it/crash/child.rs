@@ -98,6 +98,8 @@ pub struct Desk {
     may_quarantine: bool,
     /// Requests that the journal may not have yet.
     unflushed: u64,
+    /// The bytes of blocks that cleaning leaves.
+    pub clean_to: u64,
 }
 
 #[test]
@@ -222,10 +224,11 @@ impl Desk {
             power: false,
             may_quarantine: false,
             unflushed: 0,
+            clean_to: 40_000,
         }
     }
 
-    fn act(&mut self, dice: &mut Dice, ways: Ways) {
+    pub fn act(&mut self, dice: &mut Dice, ways: Ways) {
         match dice.roll(100) {
             0..66 => {
                 let first = dice.roll(DAYS as u64) as usize;
@@ -240,7 +243,8 @@ impl Desk {
             84..88 if ways == Ways::All => self.clean().unwrap_or_default(),
             88..91 => self.repair().unwrap_or_default(),
             91..96 => self.push(),
-            96..100 => self.check_pushed(),
+            96..99 => self.check_pushed(),
+            99 => self.warm(dice.roll(ENTITIES as u64) as usize).unwrap(),
             _ => {}
         }
     }
@@ -311,10 +315,12 @@ impl Desk {
     fn warm(&self, number: usize) -> larder::Result<()> {
         let range = TimeRange::new(day(0), day(1)).unwrap();
         let (entity, world) = (entity(number), &self.world);
+        let low = world.get(Cell::Acknowledged(number));
         let answer = self.store.warm_from(&view(), &entity, range, world)?;
         let version = versions(&answer, &entity, 0, 1)[0];
-        if !self.is_faulty {
-            world.kept(number, 0, version, version);
+        assert!((low..=world.get(Cell::Version(number))).contains(&version), "{entity} was warmed with {version}");
+        if !self.is_faulty && (!self.power || answer.blocks()[0].origin() == Origin::Compute) {
+            world.kept(number, 0, version, low);
         }
         Ok(())
     }
@@ -335,7 +341,7 @@ impl Desk {
         let dir = CacheDir::open(&self.cache, Publish::Fast, "crash")?;
         let journal = Journal::create(&self.cache)?;
         let mut settings = (*self.store.settings()).clone();
-        settings.max_cache_size_gb = 40_000.0 / 1e9;
+        settings.max_cache_size_gb = self.clean_to as f64 / 1e9;
         settings.disk.min_age = Duration::ZERO;
         let now = Timestamp::from_ns(SystemClock.now_ns());
         let append = |records: &[Record]| journal.append(records).unwrap();

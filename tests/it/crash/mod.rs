@@ -5,10 +5,12 @@
 
 mod child;
 mod descriptors;
+mod figures;
 mod fleet;
 mod kill;
 mod order;
 mod power;
+mod soak;
 mod strace;
 mod syscalls;
 mod world;
