@@ -106,6 +106,7 @@ pub mod source;
 #[cfg(feature = "definitions")]
 pub mod sql;
 pub mod store;
+mod sync;
 #[cfg(feature = "technical")]
 pub mod technical;
 pub mod upkeep;

@@ -82,6 +82,14 @@ bugs! {
 
     /// A block that is being computed is computed once more.
     FlightNotJoined,
+    /// A compute that began before an invalidation is waited for after it.
+    OldFlightJoined,
+    /// Who gives up computing leaves those who wait for it waiting.
+    FlightNotLanded,
+    /// Those who wait are told before a flight has left the table: they may join it again.
+    LandedBeforeLeaving,
+    /// The end of a flight removes a younger one that has taken its place.
+    YoungerFlightRemoved,
     /// Processes do not wait for each other's computes.
     ProcessesNotOrdered,
     /// An error is answered for ever.

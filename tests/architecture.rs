@@ -11,6 +11,7 @@ mod checkout;
 const LAYERS: &[&str] = &[
     "checkout",
     "planted",
+    "sync",
     "error",
     "clock",
     "repeats",

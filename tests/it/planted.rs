@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use larder::planted::Bug;
 
-/// The tests that find a bug: few, and quick ones.
+/// The tests that find a bug: few, and quick ones. None of these are those that only some orders show in which threads may
+/// run: `interleavings/` finds them.
 fn finders(bug: Bug) -> &'static [&'static str] {
     match bug {
         // All of them do not.
@@ -15,6 +16,7 @@ fn finders(bug: Bug) -> &'static [&'static str] {
             "damage::a_flipped_bit_is_a_miss_not_an_answer",
             "coherence::an_invalidated_block_is_computed_again_in_every_store",
         ],
+        Bug::OldFlightJoined | Bug::FlightNotLanded | Bug::LandedBeforeLeaving | Bug::YoungerFlightRemoved => &[],
         Bug::ChecksumSkipped | Bug::QuarantineSkipped => &["damage::a_flipped_bit_is_a_miss_not_an_answer"],
         Bug::IdentityUnchecked => &["damage::a_truncated_a_vanished_and_an_exchanged_file_are_misses"],
         Bug::FileNotSynced | Bug::DirectoryNotSynced => {
@@ -119,7 +121,8 @@ fn verdict(code: Option<i32>, said: &str) -> Verdict {
 
 #[test]
 fn every_planted_bug_is_found() {
-    let bugs: Vec<Bug> = Bug::ALL.iter().copied().filter(|bug| *bug != Bug::Nothing).collect();
+    let bugs: Vec<Bug> =
+        Bug::ALL.iter().copied().filter(|bug| *bug != Bug::Nothing && !finders(*bug).is_empty()).collect();
     let (left, verdicts) = (Mutex::new(bugs.iter().copied()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..2 {

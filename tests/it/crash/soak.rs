@@ -21,6 +21,8 @@ use crate::worker::{Worker, say};
 
 /// For how many seconds, where somebody says so.
 const SECONDS: &str = "CRASH_SOAK_SECONDS";
+/// Set where processes are to hold on to whatever they can, to see that it is noticed.
+const LEAK: &str = "CRASH_SOAK_LEAK";
 /// What the memory tier of each process may take, in megabytes.
 const MEMORY: u64 = 256;
 /// Blocks of a third of a megabyte in memory: more than the tier takes, so that they come and go.
@@ -78,8 +80,9 @@ fn tireless() {
     let mut desk = Desk::open(Path::new(&cache), Path::new(&variable(WORLD)), slot, settings);
     // What is wide stays on the disk for the most part.
     desk.clean_to = 60_000_000;
+    let leaks = std::env::var_os(LEAK).is_some();
     // The memory is full before anybody looks.
-    for number in 0..WIDE_ENTITIES * WIDE_DAYS {
+    for number in (0..WIDE_ENTITIES * WIDE_DAYS).filter(|_| !leaks) {
         ask_wide(&desk, (number + slot as u64 * 200) % (WIDE_ENTITIES * WIDE_DAYS));
     }
     say("ready");
@@ -91,28 +94,43 @@ fn tireless() {
     });
     while !stop.load(Ordering::SeqCst) {
         desk.act(&mut dice, Ways::All);
-        ask_wide(&desk, dice.roll(WIDE_ENTITIES * WIDE_DAYS));
+        if leaks {
+            leak(Path::new(&cache));
+        } else {
+            ask_wide(&desk, dice.roll(WIDE_ENTITIES * WIDE_DAYS));
+        }
         std::thread::sleep(PAUSE);
     }
     drop(desk);
     say("done");
 }
 
-fn start(cache: &Path, desk: &Path, slot: usize) -> Worker {
+/// Takes a little of everything and gives nothing back.
+fn leak(cache: &Path) {
+    std::mem::forget(std::fs::File::open("/dev/null").unwrap());
+    std::mem::forget(vec![1_u8; 1 << 20]);
+    std::thread::spawn(std::thread::park);
+    // Beside the files of a process that lives, where nobody sweeps.
+    let directory = std::fs::read_dir(cache.join("tmp")).unwrap().flatten().next();
+    if let Some(directory) = directory {
+        let name = format!("{}-{:?}", std::process::id(), Instant::now()).replace(|c: char| !c.is_alphanumeric(), "");
+        let _ = std::fs::write(directory.path().join(name), b"half");
+    }
+}
+
+fn start(cache: &Path, desk: &Path, slot: usize, leaks: bool) -> Worker {
     let mut command = std::process::Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "crash::soak::tireless", "--nocapture", "--include-ignored"]);
     command.env(CACHE, cache).env(WORLD, desk.join("world")).env(SEED, (slot + 1).to_string());
-    command.env(SLOT, slot.to_string());
+    command.env(SLOT, slot.to_string()).envs(leaks.then_some((LEAK, "1")));
     command.stderr(std::fs::File::create(desk.join(format!("stderr-{slot}"))).unwrap());
     Worker::run(command)
 }
 
-#[test]
-fn processes_that_work_for_long_hold_no_more_at_the_end_than_in_the_middle() {
-    let seconds = std::env::var(SECONDS).map_or_else(|_| times(120, 3_600), |seconds| seconds.parse().unwrap());
-    let dir = tempfile::tempdir().unwrap();
-    let (cache, desk) = (dir.path().join("cache"), dir.path());
-    let mut processes: Vec<_> = (0..SLOTS).map(|slot| start(&cache, desk, slot)).collect();
+/// Has processes work for so long and measures what they hold meanwhile.
+fn soak(desk: &Path, seconds: u64, leaks: bool) -> Figures {
+    let cache = desk.join("cache");
+    let mut processes: Vec<_> = (0..SLOTS).map(|slot| start(&cache, desk, slot, leaks)).collect();
     let last_words = |slot: usize| std::fs::read_to_string(desk.join(format!("stderr-{slot}"))).unwrap_or_default();
     for (slot, process) in processes.iter_mut().enumerate() {
         assert_eq!(process.hear_or_end().as_deref(), Some("ready"), "{}", last_words(slot));
@@ -130,17 +148,34 @@ fn processes_that_work_for_long_hold_no_more_at_the_end_than_in_the_middle() {
         process.say("stop");
         assert_eq!(process.hear_or_end().as_deref(), Some("done"), "{}", last_words(slot));
     }
-    drop(processes);
     let world = World::open(&desk.join("world"));
     let counts: Vec<_> = Count::ALL.iter().map(|count| format!("{count:?} {}", world.counted(*count))).collect();
-    eprintln!("soak: {SLOTS} processes for {seconds} s: {}\n{figures}", counts.join(", "));
+    eprintln!("soak: {SLOTS} processes for {seconds} s, leaks: {leaks}: {}\n{figures}", counts.join(", "));
+    figures
+}
+
+#[test]
+fn processes_that_work_for_long_hold_no_more_at_the_end_than_in_the_middle() {
+    let seconds = std::env::var(SECONDS).map_or_else(|_| times(120, 3_600), |seconds| seconds.parse().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let figures = soak(dir.path(), seconds, false);
     assert_eq!(figures.grown(), Vec::<String>::new());
     // Everybody is gone: what they told is in the manifest, and their journals and half-written files are not there.
+    let cache = dir.path().join("cache");
     let manifest = Manifest::new(&cache, Arc::new(SystemClock));
     manifest.fold().unwrap();
     whole(&cache, false);
     assert_eq!(std::fs::read_dir(cache.join("journal")).unwrap().count(), 0, "journals without an owner stay");
     let asked = manifest.read(|query| query.requests(Timestamp::MIN, None)).unwrap();
     let known: u64 = asked.iter().map(|(_, counts)| counts.total()).sum();
-    assert!(known >= world.counted(Count::Asked), "{known} requests are known");
+    assert!(known >= World::open(&dir.path().join("world")).counted(Count::Asked), "{known} requests are known");
+}
+
+#[test]
+fn what_is_held_on_to_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let grown = soak(dir.path(), 16, true).grown();
+    for kind in ["file descriptors", "threads", "resident kB", "half-written files"] {
+        assert!(grown.iter().any(|what| what.starts_with(kind)), "{kind}: {grown:?}");
+    }
 }
