@@ -69,6 +69,7 @@
 //! | `postgres` | sources in PostgreSQL, on top of `definitions`, with tokio-postgres and rustls |
 //! | `technical` | `technical`, on top of `definitions` |
 //! | `async` | `AsyncFeatureStore`, on tokio |
+//! | `planted` | bugs on purpose, for the tests that have to find them; never in a program that serves anybody |
 //!
 //! `default-features = false` is the bare in-process cache, without clap or tokio.
 
@@ -96,6 +97,8 @@ pub mod metrics;
 pub mod model;
 #[cfg(test)]
 mod mutate;
+#[doc(hidden)]
+pub mod planted;
 #[cfg(feature = "definitions")]
 pub mod registry;
 mod repeats;
@@ -107,6 +110,7 @@ pub mod source;
 #[cfg(feature = "definitions")]
 pub mod sql;
 pub mod store;
+mod sync;
 #[cfg(feature = "technical")]
 pub mod technical;
 pub mod upkeep;

@@ -11,6 +11,8 @@ mod checkout;
 const LAYERS: &[&str] = &[
     "checkout",
     "mutate",
+    "planted",
+    "sync",
     "error",
     "clock",
     "disk",

@@ -9,6 +9,7 @@ use arrow::compute::concat_batches;
 use super::memory::CachedBlock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Outcome, TimeRange, Timestamp};
+use crate::planted::{self, Bug};
 
 /// Where a block of an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -99,7 +100,8 @@ impl AnswerBlock {
         self.sliced.get_or_init(|| {
             let times = block.event_times();
             let first = times.partition_point(|time| *time < self.wanted.start().as_ns());
-            let end = times.partition_point(|time| *time < self.wanted.end().as_ns());
+            let end = self.wanted.end().as_ns().saturating_add(i64::from(planted::is(Bug::EndIncluded)));
+            let end = times.partition_point(|time| *time < end);
             block.batch.slice(first, end.saturating_sub(first))
         })
     }

@@ -1,13 +1,15 @@
 //! Single flight: one compute per block in this process, and everyone else waits for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::memory::CachedBlock;
 use crate::error::Error;
 use crate::model::{BlockId, Timestamp};
+use crate::planted::{self, Bug};
 use crate::store::Generation;
+use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// How a flight ended.
 #[derive(Clone)]
@@ -73,7 +75,10 @@ impl Flights {
         let mut table = lock(&self.0);
         let claim = |id: BlockId| {
             match table.get(&id) {
-                Some(Entry::Running(flight)) if flight.generation == generation => {
+                Some(Entry::Running(flight))
+                    if (flight.generation == generation || planted::is(Bug::OldFlightJoined))
+                        && !planted::is(Bug::FlightNotJoined) =>
+                {
                     return Claim::Follow(Arc::clone(flight));
                 }
                 // Both ends, because the clock may be set back.
@@ -125,23 +130,31 @@ impl Lead<'_> {
 
     /// Ends the flight with an error, which is answered to everyone until the back-off is over.
     pub fn fail(self, error: Error, since: Timestamp, backoff: Duration) {
+        let backoff = if planted::is(Bug::ErrorForEver) { Duration::MAX } else { backoff };
         let until = since.saturating_add(backoff);
         self.finish(Landing::Failed(error.clone()), Some(Entry::Failed { since, until, error }));
     }
 
     fn finish(&self, landing: Landing, successor: Option<Entry>) {
+        if planted::is(Bug::LandedBeforeLeaving) {
+            self.tell(landing.clone());
+        }
         {
             // Out of the table first: whoever wakes and needs more than this flight brings must not join it again.
             let mut table = lock(&self.flights.0);
             // Only its own entry: after an invalidation a younger flight may have taken its place.
-            let is_own =
-                matches!(table.get(&self.id), Some(Entry::Running(flight)) if Arc::ptr_eq(flight, &self.flight));
+            let is_own = matches!(table.get(&self.id), Some(Entry::Running(flight)) if Arc::ptr_eq(flight, &self.flight))
+                || planted::is(Bug::YoungerFlightRemoved);
             match successor {
                 Some(entry) if is_own => drop(table.insert(self.id.clone(), entry)),
                 None if is_own => drop(table.remove(&self.id)),
                 _ => {}
             }
         }
+        self.tell(landing);
+    }
+
+    fn tell(&self, landing: Landing) {
         let mut slot = lock(&self.flight.landing);
         if slot.is_none() {
             *slot = Some(landing);
@@ -152,6 +165,9 @@ impl Lead<'_> {
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
+        if planted::is(Bug::FlightNotLanded) {
+            return;
+        }
         self.finish(Landing::Abandoned, None);
     }
 }

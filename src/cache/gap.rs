@@ -2,9 +2,11 @@
 
 use arrow::array::{ArrayRef, RecordBatch, TimestampNanosecondArray};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::{Error, Result};
 use crate::model::{EntityKey, FeatureView, TimeRange, Timestamp};
+use crate::planted::{self, Bug};
 
 /// Any error that a compute may return.
 pub type ComputeError = Box<dyn std::error::Error + Send + Sync + 'static>;
@@ -83,7 +85,8 @@ impl Gap {
     }
 
     fn source_start_of(&self, at: Timestamp) -> Timestamp {
-        self.view.span().block_of(at).start().saturating_sub(self.view.lookback())
+        let start = self.view.span().block_of(at).start().saturating_sub(self.view.lookback());
+        start.saturating_add(Duration::from_nanos(u64::from(planted::is(Bug::HistoryBeginsLate))))
     }
 }
 

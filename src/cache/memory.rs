@@ -106,7 +106,9 @@ impl Hasher for Mixer {
 
     fn write_u64(&mut self, number: u64) {
         // A folded multiplication spreads every bit of the number over all bits of the result.
-        let product = u128::from(self.0 ^ number ^ 0x243F_6A88_85A3_08D3) * 0x1319_8A2E_0370_7344_A409_3822_299F_31D1;
+        let bits = u128::from(self.0 ^ number ^ 0x243F_6A88_85A3_08D3);
+        // Wrapping on purpose: where overflows are checked, as in a program built for debugging, it would panic.
+        let product = bits.wrapping_mul(0x1319_8A2E_0370_7344_A409_3822_299F_31D1);
         self.0 = ((product >> 64) ^ product) as u64;
     }
 

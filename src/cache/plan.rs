@@ -1,8 +1,10 @@
 //! What has to be computed: pure arithmetic over blocks.
 
 use std::ops::Range;
+use std::time::Duration;
 
 use crate::model::{TimeRange, Timestamp};
+use crate::planted::{self, Bug};
 
 /// A block that does not hold all that was asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,9 +37,13 @@ pub fn gaps(lacking: &[Lacking], until: Timestamp, watermark: Timestamp) -> Vec<
     let mut gaps: Vec<PlannedGap> = Vec::new();
     for (at, one) in lacking.iter().enumerate() {
         let end = one.block.end().min(watermark.max(until));
-        let Ok(range) = TimeRange::new(one.known_until.max(one.block.start()), end) else { continue };
+        let begin = one.known_until.max(one.block.start());
+        let begin = begin.saturating_add(Duration::from_nanos(u64::from(planted::is(Bug::GapBeginsLate))));
+        let Ok(range) = TimeRange::new(begin, end) else { continue };
         match gaps.last_mut() {
-            Some(last) if last.range.end() == range.start() && last.blocks.end == at => {
+            Some(last)
+                if (last.range.end() == range.start() || planted::is(Bug::GapsJoined)) && last.blocks.end == at =>
+            {
                 // Both are non-empty and adjacent, so their union is a range.
                 last.range = TimeRange::new(last.range.start(), range.end()).unwrap_or(last.range);
                 last.blocks.end = at + 1;
@@ -90,7 +96,7 @@ mod tests {
         ) {
             let hours: Vec<TimeRange> = Span::Hour.blocks(range(0, 3600 * i64::try_from(lacks.len()).unwrap())).collect();
             let lacking: Vec<Lacking> = hours.iter().zip(&lacks).filter(|(_, (lacks, _))| *lacks)
-                .map(|(hour, (_, known))| Lacking { block: *hour, known_until: hour.start().saturating_add(std::time::Duration::from_secs(u64::try_from(*known).unwrap())) })
+                .map(|(hour, (_, known))| Lacking { block: *hour, known_until: hour.start().saturating_add(Duration::from_secs(u64::try_from(*known).unwrap())) })
                 .collect();
             let planned = gaps(&lacking, at(until), at(watermark));
             let limit = at(until.max(watermark));

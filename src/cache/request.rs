@@ -14,6 +14,7 @@ use super::views::ViewState;
 use crate::error::{Error, Result};
 use crate::metrics::catalogue;
 use crate::model::{EntityKey, FeatureView, Outcome, TimeRange, Timestamp};
+use crate::planted::{self, Bug};
 
 /// A request that lost a race this often computes without regard to others.
 const ROUNDS: usize = 8;
@@ -34,6 +35,7 @@ impl Tally {
             Self { fallback: 1.., .. } => Outcome::Fallback,
             Self { computed: 1.., cached: 1.., .. } => Outcome::Partial,
             Self { computed: 1.., .. } => Outcome::Miss,
+            Self { shared: 1.., .. } if planted::is(Bug::CoalescedIsHit) => Outcome::Hit,
             Self { shared: 1.., .. } => Outcome::Coalesced,
             Self { stale: 1.., .. } => Outcome::Stale,
             _ => Outcome::Hit,
@@ -69,9 +71,11 @@ impl Core {
         let mut block = first;
         loop {
             let cached = self.memory.get(view.fingerprint(), entity, block.start())?;
-            let good = cached.block.known_until >= super::plan::needed_until(block, range.end())
-                && !cached.block.is_from_the_future(now)
-                && self.dir.generation(cached.slots) == cached.generation;
+            let reaches = cached.block.known_until >= super::plan::needed_until(block, range.end());
+            let is_present = self.dir.generation(cached.slots) == cached.generation;
+            let good = (reaches || planted::is(Bug::KnownUntilIgnored))
+                && (is_present || planted::is(Bug::MemoryUnchecked))
+                && !cached.block.is_from_the_future(now);
             if !good {
                 return None;
             }
@@ -266,7 +270,7 @@ impl Core {
             let Some(need) = needs.iter().find(|need| need.index == index) else { continue };
             let needed_until = super::plan::needed_until(need.block, wanted.range.end());
             let usable = need.expired.as_ref().filter(|cached| {
-                wanted.now.since(cached.block.created) <= max_stale
+                (wanted.now.since(cached.block.created) <= max_stale || planted::is(Bug::MaxStaleIgnored))
                     && cached.block.known_until >= needed_until
                     && cached.generation == self.dir.generation(wanted.slots)
             });

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::planted::{self, Bug};
+
 /// What is known at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Match {
@@ -17,6 +19,7 @@ impl Match {
     /// The newest row that is not later than `at`, by its age; all in nanoseconds.
     pub(super) fn of(row: usize, time: i64, at: i64, ttl: Duration) -> Self {
         let ttl = i64::try_from(ttl.as_nanos()).unwrap_or(i64::MAX);
+        let ttl = ttl.saturating_sub(i64::from(planted::is(Bug::TtlExclusive)));
         if at.saturating_sub(time) <= ttl { Self::Present(row) } else { Self::Expired(row) }
     }
 

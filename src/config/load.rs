@@ -12,7 +12,11 @@ use crate::error::{Error, ErrorKind, Result};
 const PREFIX: &str = "LARDER_";
 const RETENTION: &str = "FEATURE_CACHE_RETENTION_DAYS";
 /// What the program logs and the secret of its server, which are no settings of the store.
-const NOT_SETTINGS: [&str; 2] = ["LARDER_LOG", "LARDER_TOKEN"];
+const NOT_SETTINGS: &[&str] = if cfg!(feature = "planted") {
+    &["LARDER_LOG", "LARDER_TOKEN", "LARDER_PLANTED"]
+} else {
+    &["LARDER_LOG", "LARDER_TOKEN"]
+};
 
 /// The cache directory where none is given: `FEATURE_CACHE_DIR`, else `~/.feature_cache`.
 ///

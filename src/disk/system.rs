@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 use super::{Disk, Open};
+use crate::planted::{self, Bug};
 
 /// The file system of the operating system.
 #[derive(Debug, Clone, Copy, Default)]
@@ -35,7 +36,8 @@ impl Disk for SystemDisk {
             Open::New => options.append(true).create_new(true),
         };
         // A link planted in the cache must not lead out of it, and nobody waits for the other end of a planted pipe.
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let no_follow = if planted::is(Bug::LinksFollowed) { OFlags::empty() } else { OFlags::NOFOLLOW };
+        let flags = no_follow | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = options.mode(0o600).custom_flags(flags.bits().cast_signed()).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {

@@ -11,6 +11,7 @@ use super::stage::Stage;
 use crate::disk::Disk;
 use crate::error::Result;
 use crate::model::Timestamp;
+use crate::planted::{self, Bug};
 
 /// What a fold did and found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,7 +53,10 @@ pub(super) fn fold(
     report: &mut FoldReport,
 ) -> Result<Offsets> {
     let stored = offsets(database)?;
-    let of = |journal: &Listed| stored.get(&journal.name).copied().unwrap_or(0);
+    let of = |journal: &Listed| match stored.get(&journal.name) {
+        Some(read_to) if !planted::is(Bug::FoldedTwice) => *read_to,
+        _ => 0,
+    };
     let mut reached: Offsets = journals.iter().map(|journal| (journal.name.clone(), of(journal))).collect();
     if journals.iter().any(|journal| journal.size != of(journal)) || stored.len() > journals.len() {
         database.transaction(|| {

@@ -26,6 +26,7 @@ use crate::block::{self, BlockError};
 use crate::definition::{EntityDefinition, OnDuplicate, OnViolation, SourceDefinition};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EVENT_TIME, EntityKey, KeyType, KeyValue, Span, TimeRange, Timestamp};
+use crate::planted::{self, Bug};
 use crate::store::{CacheDir, PushedFile};
 
 /// The column of the time at which a row became known, in the files.
@@ -234,7 +235,8 @@ impl Pushed {
         for (row, (at, created)) in (0..).zip(new.times().iter().zip(new.created.values())) {
             let (values, key) = (new_values.row(row as usize), key(*at, *created));
             let counts = counting.get(&key) == Some(&row) || self.definition.on_duplicate == OnDuplicate::Error;
-            let is_beaten = self.definition.on_duplicate == OnDuplicate::First && present.contains_key(&key);
+            let is_first = self.definition.on_duplicate == OnDuplicate::First || planted::is(Bug::FirstPushOnly);
+            let is_beaten = is_first && present.contains_key(&key);
             if !counts || is_beaten || present.get(&key) == Some(&values) {
                 continue;
             }

@@ -13,6 +13,7 @@ use super::layout::{BLOCKS, PathIdentity, QUARANTINE, block_path, entity_directo
 use super::locks::Purpose;
 use crate::error::Result;
 use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
+use crate::planted::{self, Bug};
 #[cfg(feature = "definitions")]
 use {super::layout::version_path, crate::model::Fingerprint};
 
@@ -51,13 +52,13 @@ impl CacheDir {
             // before an invalidation must not put its values back after it.
             let lock = self.locking(|| self.locks.exclusive_in_passing(Purpose::Publish, publish_stripe(&id.view)))?;
             lock.check()?;
-            if self.generation(slots) != generation {
+            if self.generation(slots) != generation && !planted::is(Bug::PublishedUnchecked) {
                 return Ok(false);
             }
             let made_directories = self.rename(part, target)?;
             // Where somebody removed the lock's file, an invalidation may have come in between. It raises before it
             // removes, so it is seen here, or it has removed this file too.
-            if self.generation(slots) != generation {
+            if self.generation(slots) != generation && !planted::is(Bug::PublishedUnchecked) {
                 files::remove(&*self.disk, target)?;
                 return Ok(false);
             }
@@ -89,6 +90,10 @@ impl CacheDir {
         self.rejoin()?;
         self.generations.load().wait_until_noticed();
         let mut found = Vec::new();
+        let remove = |found: &[(PathBuf, PathIdentity)]| {
+            let mut paths = found.iter().map(|(path, _)| self.root.join(path));
+            paths.try_for_each(|path| files::remove(&*self.disk, &path).map(drop).map_err(failed))
+        };
         let at = {
             // Over all of it: whoever extends a tail that is still there would publish its old part
             // again between removing and raising. After the raise, its generation is old.
@@ -107,19 +112,25 @@ impl CacheDir {
                 return Err(failed(io::ErrorKind::ReadOnlyFilesystem.into()));
             }
             let raise = || match entity {
+                _ if planted::is(Bug::GenerationNotRaised) => Ok(()),
                 Some(entity) => generations.raise_entity(self.slots(view, entity)),
                 None => generations.raise_view(Slots::of(view, "")),
             };
             // Before, for somebody who publishes although this holds the lock, because its file was removed; and
             // after, for whoever read a file in between.
             raise().map_err(failed)?;
-            for (path, _) in &found {
-                files::remove(&*self.disk, &self.root.join(path)).map_err(failed)?;
+            if !planted::is(Bug::RemovedAfterRaise) {
+                remove(&found)?;
             }
             raise().map_err(failed)?;
             now()
         };
-        self.sync_removed(view, entity).map_err(failed)?;
+        if planted::is(Bug::RemovedAfterRaise) {
+            remove(&found)?;
+        }
+        if !planted::is(Bug::RemovalNotSynced) {
+            self.sync_removed(view, entity).map_err(failed)?;
+        }
         Ok((found, at))
     }
 

@@ -20,6 +20,7 @@ use super::staging::{Staging, sweep};
 use crate::disk::{Disk, SystemDisk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
+use crate::planted::{self, Bug};
 
 /// An opened cache directory. Only its owner may read it; any number of processes may share it.
 pub struct CacheDir {
@@ -112,6 +113,9 @@ impl CacheDir {
     /// # Errors
     /// `Unavailable` where the lock file cannot be used.
     pub fn lock_compute(&self, id: &BlockId, timeout: Duration) -> Result<Option<StripeGuard<'_>>> {
+        if planted::is(Bug::ProcessesNotOrdered) {
+            return Ok(None);
+        }
         self.locking(|| self.locks.compute(compute_stripe(id), timeout))
             .map_err(|error| unavailable("lock a file in", &self.root.join(LOCKS), error))
     }
@@ -252,7 +256,7 @@ impl CacheDir {
 
     /// Makes the name of a file survive a crash of the machine, with those of the directories above it.
     pub(super) fn sync_published(&self, target: &Path, made_directories: bool) -> io::Result<()> {
-        let Some(parent) = target.parent() else { return Ok(()) };
+        let Some(parent) = target.parent().filter(|_| !planted::is(Bug::DirectoryNotSynced)) else { return Ok(()) };
         let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
         let hash = XxHash3_64::oneshot(parent.as_os_str().as_encoded_bytes());
         if made_directories {

@@ -1,5 +1,7 @@
 //! Key values as names of directories: safe, reversible and distinct on every disk.
 
+use crate::planted::{self, Bug};
+
 /// The longest directory name that is written; the usual limit of file systems is 255 bytes.
 const LONGEST: usize = 200;
 /// Ends every part of a value that goes on in the next directory. Never the result of escaping.
@@ -12,6 +14,7 @@ const CONTINUED: char = '~';
 pub fn escape(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     for byte in value.bytes() {
+        let byte = if planted::is(Bug::CaseFolded) { byte.to_ascii_uppercase() } else { byte };
         if byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-' | b'.') {
             escaped.push(char::from(byte));
         } else {

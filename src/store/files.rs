@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::disk::{Disk, Open, is_absent};
 use crate::model::Timestamp;
+use crate::planted::{self, Bug};
 
 /// Larger files are not blocks: reading one would only exhaust memory.
 const LARGEST: u64 = 1 << 30;
@@ -66,6 +67,7 @@ pub fn write_part(disk: &dyn Disk, part: &Path, bytes: &[u8], how: Publish) -> i
     write_all(disk, &file, part, bytes)?;
     match how {
         Publish::Fast => Ok(()),
+        Publish::Durable if planted::is(Bug::FileNotSynced) => Ok(()),
         // Before the rename: a rename that survives a power cut without its data is a file of zeros.
         Publish::Durable => disk.sync(&file, part),
     }
@@ -86,6 +88,9 @@ pub fn write_all(disk: &dyn Disk, file: &File, path: &Path, mut bytes: &[u8]) ->
 ///
 /// Returns whether directories had to be made.
 pub fn rename(disk: &dyn Disk, part: &Path, target: &Path) -> io::Result<bool> {
+    if planted::is(Bug::WrittenInPlace) && disk.metadata(target).is_ok() {
+        return planted::write_in_place(part, target).map(|()| false);
+    }
     match disk.rename(part, target) {
         Err(error) if is_absent(&error) => {
             if let Some(parent) = target.parent() {

@@ -10,6 +10,7 @@ use crate::config::Settings;
 use crate::error::Result;
 use crate::manifest::{BlockFilter, BlockRow, Manifest, Record, Totals, ViewVersion};
 use crate::model::{BlockId, Fingerprint, TimeRange, Timestamp, ViewName};
+use crate::planted::{self, Bug};
 use crate::store::CacheDir;
 
 /// How to clean.
@@ -202,15 +203,19 @@ fn remove(
         journal(&[record]);
         return Ok(true);
     }
-    dir.evict(&id, |file| {
+    let removed = dir.evict(&id, |file| {
         // The manifest may be behind: the file itself says when it was published.
         let goes = file.bytes == block.bytes && limits.now.since(file.modified) >= limits.min_age;
-        if goes {
+        if goes && !planted::is(Bug::JournalAfterRemoval) {
             // Journal first, then unlink: a crash leaves a file without its row, never a row without its file.
             journal(std::slice::from_ref(&record));
         }
         goes
-    })
+    })?;
+    if removed && planted::is(Bug::JournalAfterRemoval) {
+        journal(&[record]);
+    }
+    Ok(removed)
 }
 
 fn removal(block: &BlockRow, reason: Reason) -> Removal {

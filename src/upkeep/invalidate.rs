@@ -6,6 +6,7 @@ use crate::block::{self, BlockMeta};
 use crate::error::Result;
 use crate::manifest::{BlockRef, Invalidation, Record, RemovalReason};
 use crate::model::{EntityKey, Fingerprint, Span, TimeRange, Timestamp, ViewName};
+use crate::planted::{self, Bug};
 use crate::store::{CacheDir, PathIdentity};
 
 /// Which blocks.
@@ -61,6 +62,9 @@ fn overlaps(dir: &CacheDir, path: &Path, identity: &PathIdentity, scope: &Scope<
     }
     if identity.start >= range.start() {
         return true;
+    }
+    if planted::is(Bug::InvalidatedFromWithin) {
+        return false;
     }
     if let Some((_, span)) = scope.version {
         return span.block_of(identity.start).end() > range.start();

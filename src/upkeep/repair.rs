@@ -11,6 +11,7 @@ use crate::block::ColumnStats;
 use crate::error::{ErrorKind, Result};
 use crate::manifest::{BlockRow, Manifest, Rebuilt};
 use crate::model::Timestamp;
+use crate::planted::{self, Bug};
 use crate::store::{CacheDir, FoundFile};
 
 /// What repairing did.
@@ -104,7 +105,8 @@ pub fn rebuild(dir: &CacheDir, manifest: &Manifest, now: Timestamp, patience: Du
 
 fn replace(dir: &CacheDir, manifest: &Manifest, began: Timestamp, sound: &[(BlockRow, FoundFile)]) -> Result<Rebuilt> {
     // One block's statistics at a time: those of a million blocks would not fit into memory.
-    let rows = sound.iter().map(|(row, file)| -> (BlockRow, Vec<ColumnStats>) {
+    let known = if planted::is(Bug::RepairedEmpty) { 0 } else { sound.len() };
+    let rows = sound.iter().take(known).map(|(row, file)| -> (BlockRow, Vec<ColumnStats>) {
         let (stats, newest) = contents(dir, &file.path);
         (BlockRow { newest, ..row.clone() }, stats)
     });

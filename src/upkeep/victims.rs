@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::manifest::{BlockRow, RemovalReason};
 use crate::model::{Fingerprint, Timestamp};
+use crate::planted::{self, Bug};
 
 /// Why a block is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -102,6 +103,9 @@ pub fn victims(blocks: &[BlockRow], limits: &Limits) -> Vec<Victim> {
     }
     // By index where values are equal, so that the same blocks go whoever asks.
     kept.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    if planted::is(Bug::MostValuableFirst) {
+        kept.reverse();
+    }
     for (_, index, size) in kept {
         let reason = match () {
             () if over_size && bytes > limits.low => Reason::Size,
@@ -119,7 +123,8 @@ fn reason_of_its_own(block: &BlockRow, limits: &Limits) -> Option<Reason> {
     if limits.live.as_ref().is_some_and(|live| !live.contains(&block.fingerprint)) {
         return Some(Reason::Orphan);
     }
-    let unused = limits.now.since(block.last_used.max(block.created));
+    let used = if planted::is(Bug::RetentionFromCreated) { block.created } else { block.last_used };
+    let unused = limits.now.since(used.max(block.created));
     (unused > limits.retention).then_some(Reason::Expired)
 }
 

@@ -152,3 +152,60 @@ fn rows_of_files_that_were_removed_by_hand_do_not_cost_other_blocks() {
     assert!(!first.removed.is_empty());
     assert_eq!((run(&desk, &settings, soon, CleanOptions::default()).removed.len(), first.skipped), (0, 0));
 }
+
+#[test]
+fn the_journal_knows_of_a_removal_before_it_happens() {
+    let desk = filled();
+    let mut settings = desk.settings.clone();
+    settings.disk.min_age = Duration::ZERO;
+    let root = desk.dir.path().join("cache");
+    let dir = CacheDir::open(&root, Publish::Fast, "cleaner").unwrap();
+    let manifest = Manifest::new(&root, Arc::new(SystemClock));
+    let in_a_week = now().saturating_add(Duration::from_secs(8 * 86_400));
+    let mut left = Vec::new();
+    let journal = |_: &[larder::manifest::Record]| left.push(files(&root.join("blocks")).len());
+    clean(&dir, &manifest, &settings, in_a_week, CleanOptions::default(), journal, &mut Silent).unwrap();
+    assert_eq!(left, [9, 8, 7, 6, 5, 4, 3, 2, 1], "the files that are there when each is told");
+}
+
+/// Uses the blocks of an entity so often.
+fn used(desk: &Desk, name: &str, times: usize) {
+    let store = desk.open();
+    for _ in 0..times {
+        store.get_or_compute(&view(), &symbol(name), range("2024-03-01", "2024-03-04"), minutes).unwrap();
+    }
+    store.flush();
+}
+
+fn entities_of(report: &CleanReport) -> Vec<&str> {
+    let mut entities: Vec<_> = report.removed.iter().map(|removal| removal.entity.as_str()).collect();
+    entities.sort_unstable();
+    entities.dedup();
+    entities
+}
+
+#[test]
+fn what_is_used_most_stays_where_the_cache_is_too_large() {
+    let desk = filled();
+    // So often that it does not matter how long computing took.
+    used(&desk, "GBPUSD", 5_000);
+    let mut settings = desk.settings.clone();
+    settings.disk.min_age = Duration::ZERO;
+    let blocks = files(&desk.dir.path().join("cache/blocks"));
+    settings.max_cache_size_gb = blocks.iter().map(|file| file.metadata().unwrap().len()).sum::<u64>() as f64 / 1e9;
+    settings.cleanup_target = 0.4;
+    let report = run(&desk, &settings, now().saturating_add(Duration::from_secs(1)), CleanOptions::default());
+    assert_eq!((report.removed.len(), entities_of(&report)), (6, vec!["symbol=EURUSD", "symbol=USDJPY"]));
+}
+
+#[test]
+fn retention_counts_from_the_last_use() {
+    let desk = filled();
+    desk.clock.advance(Duration::from_secs(6 * 86_400));
+    used(&desk, "GBPUSD", 1);
+    let mut settings = desk.settings.clone();
+    settings.disk.min_age = Duration::ZERO;
+    let in_a_week = now().saturating_add(Duration::from_secs(8 * 86_400));
+    let report = run(&desk, &settings, in_a_week, CleanOptions::default());
+    assert_eq!((report.removed.len(), entities_of(&report)), (6, vec!["symbol=EURUSD", "symbol=USDJPY"]));
+}

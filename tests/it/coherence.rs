@@ -1,6 +1,10 @@
 //! Invalidation, in this process and in others.
 
-use larder::Outcome;
+use std::sync::{Arc, Mutex};
+use std::thread::{ThreadId, current};
+
+use larder::clock::{Clock, ManualClock};
+use larder::{FeatureStore, Outcome};
 
 use crate::desk::{Desk, checked_rows, range, symbol, view};
 
@@ -37,4 +41,40 @@ fn a_compute_that_began_before_an_invalidation_is_answered_and_not_published() {
     for store in [&one, &other] {
         assert!(store.get(&view, &eurusd, day).unwrap().is_none());
     }
+}
+
+/// A clock that does something whenever one thread asks it, so that this happens in the middle of what the thread does.
+struct Watched {
+    clock: Arc<ManualClock>,
+    thread: ThreadId,
+    look: Mutex<Box<dyn FnMut() + Send>>,
+}
+
+impl Clock for Watched {
+    fn now_ns(&self) -> i64 {
+        if current().id() == self.thread {
+            (self.look.lock().unwrap())();
+        }
+        self.clock.now_ns()
+    }
+}
+
+#[test]
+fn who_reads_in_the_middle_of_an_invalidation_serves_nothing_of_it_afterwards() {
+    let desk = Desk::new();
+    let (view, eurusd, day) = (view(), symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+    let other = desk.open();
+    other.get_or_compute(&view, &eurusd, day, |gap| desk.compute(gap)).unwrap();
+    let reading = {
+        let (other, view, eurusd) = (other.clone(), view.clone(), eurusd.clone());
+        move || drop(other.get(&view, &eurusd, day).unwrap())
+    };
+    let clock = Watched { clock: desk.clock.clone(), thread: current().id(), look: Mutex::new(Box::new(reading)) };
+    let one = FeatureStore::builder(desk.dir.path().join("cache"))
+        .settings(desk.settings.clone())
+        .clock(Arc::new(clock))
+        .open()
+        .unwrap();
+    assert_eq!(one.invalidate(&view, &eurusd, day).unwrap(), 1);
+    assert!(other.get(&view, &eurusd, day).unwrap().is_none());
 }

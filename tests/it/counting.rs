@@ -1,8 +1,10 @@
 //! The hit ratio is true.
 
-use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use larder::clock::{Clock, ManualClock};
 use larder::metrics::PrometheusRecorder;
 use larder::slo::BudgetState;
 use larder::{FeatureStore, Gap, Outcome, Timestamp};
@@ -153,4 +155,52 @@ fn the_requests_of_a_store_that_is_gone_stay_counted_by_the_recorder_that_others
     let misses = "featurestore_requests_total{outcome=\"miss\",view=\"prices\"} 2";
     drop(one);
     assert!(other.metrics_text().unwrap().contains(misses), "{}", other.metrics_text().unwrap());
+}
+
+/// Tells when a thread has asked it twice: when the request came, and when it has looked for the block in vain.
+struct Signalling(ManualClock, Mutex<(usize, Sender<()>)>, &'static str);
+
+impl Clock for Signalling {
+    fn now_ns(&self) -> i64 {
+        if std::thread::current().name() == Some(self.2) {
+            let mut asked = self.1.lock().unwrap();
+            asked.0 += 1;
+            if asked.0 == 2 {
+                asked.1.send(()).unwrap();
+            }
+        }
+        self.0.now_ns()
+    }
+}
+
+#[test]
+fn who_waited_for_anothers_compute_had_no_hit() {
+    let desk = Desk::new();
+    let (view, eurusd, day) = (view(), symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+    let (looked, wait) = channel();
+    let now = Timestamp::from_ns(desk.clock.now_ns());
+    let clock = Signalling(ManualClock::new(now.as_ns()), Mutex::new((0, looked)), "waiting");
+    let (store, other) = (
+        desk.open(),
+        FeatureStore::builder(desk.dir.path().join("cache"))
+            .settings(desk.settings.clone())
+            .clock(Arc::new(clock))
+            .open()
+            .unwrap(),
+    );
+    std::thread::scope(|scope| {
+        let mut waiting = None;
+        let answer = store.get_or_compute(&view, &eurusd, day, |gap| {
+            let ask = || {
+                let none = |_: &Gap| -> larder::Result<_> { panic!("it is being computed") };
+                other.get_or_compute(&view, &eurusd, day, none).unwrap().outcome()
+            };
+            waiting = Some(std::thread::Builder::new().name("waiting".to_owned()).spawn_scoped(scope, ask).unwrap());
+            wait.recv().unwrap();
+            minutes(gap)
+        });
+        assert_eq!(answer.unwrap().outcome(), Outcome::Miss);
+        assert_eq!(waiting.unwrap().join().unwrap(), Outcome::Coalesced);
+    });
+    assert_eq!(other.slo().budget.spent, 1);
 }

@@ -51,6 +51,7 @@ mod freshness;
 mod gameday;
 #[cfg(feature = "server")]
 mod http;
+mod journals;
 mod metrics_page;
 #[cfg(feature = "server")]
 mod month;
@@ -62,9 +63,13 @@ mod others;
 mod page;
 #[cfg(all(feature = "cli", feature = "server"))]
 mod panels;
+#[cfg(feature = "planted")]
+mod planted;
 #[cfg(all(feature = "cli", feature = "postgres"))]
 mod postgres;
 mod processes;
+#[cfg(feature = "definitions")]
+mod pushes;
 mod readers;
 mod requests;
 mod rules;

@@ -69,3 +69,20 @@ fn parse_hex(text: &str) -> f64 {
     let digits = u64::from_str_radix(&format!("{whole}{fraction}"), 16).unwrap();
     digits as f64 * 2f64.powi(exponent.parse::<i32>().unwrap() - 4 * fraction.len() as i32)
 }
+
+#[test]
+fn whoever_has_a_block_open_goes_on_reading_it_as_it_was() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let ask = |end| drop(store.get_or_compute(&view(), &symbol("EURUSD"), range("2024-03-15", end), minutes).unwrap());
+    ask("2024-03-15T11:00:00Z");
+    let path = files(&desk.dir.path().join("cache/blocks")).remove(0);
+    let before = std::fs::read(&path).unwrap();
+    let mut open = std::fs::File::open(&path).unwrap();
+    desk.clock.advance(std::time::Duration::from_secs(600));
+    ask("2024-03-15T12:05:00Z");
+    assert_ne!(std::fs::read(&path).unwrap(), before, "the tail was extended");
+    let mut read = Vec::new();
+    std::io::Read::read_to_end(&mut open, &mut read).unwrap();
+    assert_eq!(read, before);
+}

@@ -194,3 +194,44 @@ fn a_tail_without_news_is_not_written_again_and_again() {
     assert_eq!(checked_rows(&ask(), &eurusd), rows + 1, "the bar of the next minute");
     assert_ne!(written(), first);
 }
+
+/// Rows that may be others now, which its version tells.
+struct Corrected(std::sync::atomic::AtomicI64);
+
+impl Corrected {
+    fn version(&self) -> i64 {
+        self.0.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+impl larder::Source for Corrected {
+    fn compute(&self, gap: &larder::Gap) -> Result<arrow::array::RecordBatch, larder::ComputeError> {
+        let (start, end) = (gap.range().start().as_ns(), gap.range().end().as_ns());
+        let times: Vec<i64> = (start..end).step_by(60_000_000_000).collect();
+        let values = arrow::array::Float64Array::from(vec![self.version() as f64; times.len()]);
+        Ok(gap.batch(times, vec![std::sync::Arc::new(values)])?)
+    }
+
+    fn version(&self, _: &larder::Gap) -> Option<String> {
+        Some(Corrected::version(self).to_string())
+    }
+}
+
+#[test]
+fn a_tail_whose_rows_were_corrected_is_computed_again_and_not_extended() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let source = Corrected(1.into());
+    let ask = |end| {
+        let answer = store.get_or_compute_from(&view(), &symbol("EURUSD"), range("2024-03-15", end), &source).unwrap();
+        let batch = answer.to_batch().unwrap();
+        let values = batch.column(1).as_any().downcast_ref::<arrow::array::Float64Array>().unwrap().values();
+        (answer.outcome(), values.iter().map(|value| *value as i64).collect::<Vec<_>>())
+    };
+    assert_eq!(ask("2024-03-15T11:59:00Z"), (Outcome::Miss, vec![1; 719]));
+    desk.clock.advance(std::time::Duration::from_secs(600));
+    assert_eq!(ask("2024-03-15T12:09:00Z"), (Outcome::Partial, vec![1; 729]), "the same rows and more");
+    source.0.store(2, std::sync::atomic::Ordering::SeqCst);
+    desk.clock.advance(std::time::Duration::from_secs(600));
+    assert_eq!(ask("2024-03-15T12:19:00Z"), (Outcome::Miss, vec![2; 739]));
+}

@@ -112,6 +112,8 @@ pub struct Desk {
     may_quarantine: bool,
     /// Requests that the journal may not have yet.
     unflushed: u64,
+    /// The bytes of blocks that cleaning leaves.
+    pub clean_to: u64,
 }
 
 #[test]
@@ -250,6 +252,7 @@ impl Desk {
             power: false,
             may_quarantine: false,
             unflushed: 0,
+            clean_to: 40_000,
         })
     }
 
@@ -326,7 +329,7 @@ impl Desk {
         }
     }
 
-    fn act(&mut self, dice: &mut Dice, ways: Ways) {
+    pub fn act(&mut self, dice: &mut Dice, ways: Ways) {
         self.try_to_act(dice, ways).unwrap();
     }
 
@@ -342,7 +345,8 @@ impl Desk {
             84..88 if ways == Ways::All => self.clean().unwrap_or_default(),
             88..91 => self.repair().unwrap_or_default(),
             91..96 => self.try_to_push()?,
-            96..100 => self.try_to_check_pushed()?,
+            96..99 => self.try_to_check_pushed()?,
+            99 => self.warm(dice.roll(ENTITIES as u64) as usize)?,
             _ => {}
         }
         Ok(())
@@ -416,10 +420,12 @@ impl Desk {
     fn warm(&self, number: usize) -> larder::Result<()> {
         let range = TimeRange::new(day(0), day(1)).unwrap();
         let (entity, world, failed) = (entity(number), &self.world, self.failed());
+        let low = world.get(Cell::Acknowledged(number));
         let answer = self.store.warm_from(&view(), &entity, range, world)?;
         let version = versions(&answer, &entity, 0, 1)[0];
-        if self.is_sound(failed) {
-            world.kept(number, 0, version, version);
+        assert!((low..=world.get(Cell::Version(number))).contains(&version), "{entity} was warmed with {version}");
+        if self.is_sound(failed) && (!self.power || answer.blocks()[0].origin() == Origin::Compute) {
+            world.kept(number, 0, version, low);
         }
         Ok(())
     }
@@ -444,7 +450,7 @@ impl Desk {
         let dir = self.dir()?;
         let journal = Journal::create_on(disk(self.faulty.as_ref()), &self.cache)?;
         let mut settings = (*self.store.settings()).clone();
-        settings.max_cache_size_gb = 40_000.0 / 1e9;
+        settings.max_cache_size_gb = self.clean_to as f64 / 1e9;
         settings.disk.min_age = Duration::ZERO;
         let now = Timestamp::from_ns(SystemClock.now_ns());
         let append = |records: &[Record]| {

@@ -22,10 +22,18 @@ pub struct Strace {
 impl Strace {
     /// Does to the calls of these names what `injection` says, in the words of `strace --inject`.
     pub fn attach(strace: &Path, process: &Worker, calls: &str, injection: &str) -> Self {
+        Self::run(strace, process, &["-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:{injection}")])
+    }
+
+    /// Writes the calls of these names down, with the paths of files.
+    pub fn watch(strace: &Path, process: &Worker, calls: &str) -> Self {
+        Self::run(strace, process, &["-y", "-e", &format!("trace={calls}")])
+    }
+
+    fn run(strace: &Path, process: &Worker, how: &[&str]) -> Self {
         let mut command = Command::new(strace);
         let log = tempfile::NamedTempFile::new().unwrap();
-        command.arg("-f").arg("-o").arg(log.path()).args(["-e", &format!("trace={calls}")]);
-        command.args(["-e", &format!("inject={calls}:{injection}"), "-p", &process.id().to_string()]);
+        command.arg("-f").arg("-o").arg(log.path()).args(how).args(["-p", &process.id().to_string()]);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         // It tells of every new thread, and would end if nobody listened.
         let mut from = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -44,10 +52,15 @@ impl Strace {
         }
     }
 
-    /// How many calls failed because of it, once the process has ended.
-    pub fn injected(mut self) -> usize {
+    /// What it saw, once the process has ended.
+    pub fn log(mut self) -> String {
         self.child.wait().unwrap();
-        std::fs::read_to_string(self.log.path()).unwrap().matches("(INJECTED)").count()
+        std::fs::read_to_string(self.log.path()).unwrap()
+    }
+
+    /// How many calls failed because of it, once the process has ended.
+    pub fn injected(self) -> usize {
+        self.log().matches("(INJECTED)").count()
     }
 }
 
