@@ -86,7 +86,7 @@ fn power_is_cut(durability: Durability, cuts: u64) {
 
 #[test]
 fn what_is_durable_survives_power_cuts() {
-    power_is_cut(Durability::Durable, times(12, 1_000));
+    power_is_cut(Durability::Durable, times(50, 1_000));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use super::figures::{Figures, Sample};
 use super::fleet::whole;
 use super::times;
 use super::world::{Count, SLOTS, World, day};
+use crate::damage::files;
 use crate::desk::{quiet, symbol, value};
 use crate::worker::{Worker, say};
 
@@ -78,13 +79,18 @@ fn tireless() {
     settings.memory.max_mb = MEMORY;
     let slot: usize = variable(SLOT).parse().unwrap();
     let mut desk = Desk::open(Path::new(&cache), Path::new(&variable(WORLD)), slot, settings);
-    // What is wide stays on the disk for the most part.
-    desk.clean_to = 60_000_000;
     let leaks = std::env::var_os(LEAK).is_some();
     // The memory is full before anybody looks.
     for number in (0..WIDE_ENTITIES * WIDE_DAYS).filter(|_| !leaks) {
         ask_wide(&desk, (number + slot as u64 * 200) % (WIDE_ENTITIES * WIDE_DAYS));
     }
+    // What is wide stays on the disk for the most part.
+    let bytes: u64 = files(&Path::new(&cache).join("blocks"))
+        .iter()
+        .filter_map(|file| file.metadata().ok())
+        .map(|file| file.len())
+        .sum();
+    desk.clean_to = bytes / 100 * 95;
     say("ready");
     let stop = Arc::new(AtomicBool::new(false));
     let told = Arc::clone(&stop);
