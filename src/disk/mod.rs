@@ -65,14 +65,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Those of the operating system: how much is on the disk is unknown then.
     fn sync(&self, file: &File, path: &Path) -> io::Result<()>;
 
-    /// Locks a file against everybody who opened it for himself, in this process as well, until it is closed. Waits for
-    /// whoever has it.
-    ///
-    /// # Errors
-    /// Those of the operating system.
-    fn lock(&self, file: &File, path: &Path) -> io::Result<()>;
-
-    /// The same without waiting; `false` where somebody has it.
+    /// Locks a file against everybody who opened it for himself, in this process as well, until it is closed. Does not
+    /// wait; `false` where somebody has it.
     ///
     /// # Errors
     /// Those of the operating system.

@@ -67,10 +67,6 @@ impl Disk for SystemDisk {
         file.sync_all()
     }
 
-    fn lock(&self, file: &File, _: &Path) -> io::Result<()> {
-        file.lock()
-    }
-
     fn try_lock(&self, file: &File, _: &Path) -> io::Result<bool> {
         match file.try_lock() {
             Ok(()) => Ok(true),

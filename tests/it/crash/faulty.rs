@@ -276,11 +276,6 @@ impl Disk for Faulty {
         Ok(())
     }
 
-    fn lock(&self, file: &File, path: &Path) -> io::Result<()> {
-        self.before()?;
-        SystemDisk.lock(file, path)
-    }
-
     fn try_lock(&self, file: &File, path: &Path) -> io::Result<bool> {
         self.before()?;
         SystemDisk.try_lock(file, path)
