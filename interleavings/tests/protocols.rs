@@ -261,14 +261,33 @@ fn an_old_flight_ends_beside_a_younger_one() {
     old.join().unwrap();
 }
 
+/// Somebody removes the file of a lock while one process publishes under it, and another one invalidates under the next.
+///
+/// Until the first one notices, what it computed before can be read; not once it is done.
+fn the_file_of_a_lock_is_removed() {
+    let (machine, world) = (Machine::default(), Arc::new(World::default()));
+    let (one, other) = (Process::new(&machine, &world), Process::new(&machine, &world));
+    let before = one.dir.generation(one.dir.slots(&one.id.view, &one.id.entity));
+    let publishing = thread::spawn(move || {
+        // It is told, where the file was removed before it began.
+        let _ = one.dir.publish(&one.id, &0_u64.to_le_bytes(), before);
+    });
+    machine.remove_lock();
+    other.invalidate();
+    other.look();
+    publishing.join().unwrap();
+    other.check();
+}
+
 type Scene = fn();
 
-const SCENES: [(&str, Scene); 5] = [
+const SCENES: [(&str, Scene); 6] = [
     ("processes ask and invalidate", processes_ask_and_invalidate),
     ("threads ask for one key", threads_ask_for_one_key),
     ("a leader gives up", a_leader_gives_up),
     ("nobody joins a flight that has landed", nobody_joins_a_flight_that_has_landed),
     ("an old flight ends beside a younger one", an_old_flight_ends_beside_a_younger_one),
+    ("the file of a lock is removed", the_file_of_a_lock_is_removed),
 ];
 
 /// How many orders of each scene are tried.

@@ -23,6 +23,11 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// Somebody removes the file of the lock.
+    pub fn remove_lock(&self) {
+        self.stripe.remove_file();
+    }
+
     /// The directory as one process has it open.
     pub fn open(&self) -> CacheDir {
         CacheDir {
