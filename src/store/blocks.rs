@@ -57,9 +57,11 @@ impl CacheDir {
             }
             let made_directories = self.rename(part, target)?;
             // Where somebody removed the lock's file, an invalidation may have come in between. It raises before it
-            // removes, so it is seen here, or it has removed this file too.
+            // looks for files, so it is seen here, or it removes this file too.
             if self.generation(slots) != generation && !planted::is(Bug::PublishedUnchecked) {
                 files::remove(&*self.disk, target)?;
+                // For whoever read it in between, under the generation that is the present one by now.
+                self.generations.load().raise_entity(slots)?;
                 return Ok(false);
             }
             made_directories
@@ -99,13 +101,6 @@ impl CacheDir {
             // again between removing and raising. After the raise, its generation is old.
             let _lock =
                 self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(view))).map_err(failed)?;
-            for directory in self.directories_of(view, entity).map_err(failed)? {
-                let mut visit = |file: FoundFile| match identity_of(&file.path) {
-                    Some(identity) if goes(&file, &identity) => found.push((file.path, identity)),
-                    _ => {}
-                };
-                files::list(&*self.disk, &self.root, &directory, &mut visit).map_err(failed)?;
-            }
             // Asked first, because a table that cannot be written must not cost blocks.
             let generations = self.generations.load();
             if !generations.is_writable() {
@@ -116,9 +111,16 @@ impl CacheDir {
                 Some(entity) => generations.raise_entity(self.slots(view, entity)),
                 None => generations.raise_view(Slots::of(view, "")),
             };
-            // Before, for somebody who publishes although this holds the lock, because its file was removed; and
-            // after, for whoever read a file in between.
+            // Before, for somebody who publishes although this holds the lock, because its file was removed: he sees it,
+            // or his block is among those found below. And after, for whoever read a file in between.
             raise().map_err(failed)?;
+            for directory in self.directories_of(view, entity).map_err(failed)? {
+                let mut visit = |file: FoundFile| match identity_of(&file.path) {
+                    Some(identity) if goes(&file, &identity) => found.push((file.path, identity)),
+                    _ => {}
+                };
+                files::list(&*self.disk, &self.root, &directory, &mut visit).map_err(failed)?;
+            }
             if !planted::is(Bug::RemovedAfterRaise) {
                 remove(&found)?;
             }

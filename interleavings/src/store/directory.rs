@@ -15,21 +15,23 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{BlockId, EntityKey, ViewName};
 
 /// What the processes of a machine share: the disk, the table of generations and the locks.
+#[derive(Default)]
 pub struct Machine {
+    disk: Arc<Disk>,
     generations: Arc<Generations>,
     stripe: Arc<Stripe>,
 }
 
 impl Machine {
-    /// With an empty disk.
-    pub fn new() -> Self {
-        Disk::clear();
-        Self { generations: Arc::default(), stripe: Arc::default() }
+    /// Somebody removes the file of the lock.
+    pub fn remove_lock(&self) {
+        self.stripe.remove_file();
     }
 
     /// The directory as one process has it open.
     pub fn open(&self) -> CacheDir {
         CacheDir {
+            disk: Arc::clone(&self.disk),
             root: PathBuf::from("/cache"),
             publish: Publish::Fast,
             locks: Locks(Arc::clone(&self.stripe)),
@@ -39,14 +41,9 @@ impl Machine {
     }
 }
 
-impl Default for Machine {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 /// An opened cache directory.
 pub struct CacheDir {
+    pub(super) disk: Arc<Disk>,
     pub(super) root: PathBuf,
     pub(super) publish: Publish,
     pub(super) locks: Locks,
@@ -65,7 +62,7 @@ impl Mapped {
 impl CacheDir {
     pub fn read(&self, id: &BlockId) -> Result<Option<Bytes>> {
         let path = self.root.join(block_path(id));
-        files::read(&path).map_err(|error| unavailable("read", &path, error))
+        files::read(&self.disk, &path).map_err(|error| unavailable("read", &path, error))
     }
 
     pub fn slots(&self, view: &ViewName, entity: &EntityKey) -> Slots {
@@ -77,10 +74,18 @@ impl CacheDir {
     }
 
     pub fn stat(&self, path: &Path) -> Option<FoundFile> {
-        files::stat(&self.root, path)
+        files::stat(&self.disk, &self.root, path)
     }
 
     pub(super) fn rejoin(&self) -> Result<()> {
+        Ok(())
+    }
+
+    pub(super) fn rename(&self, part: &Path, target: &Path) -> io::Result<bool> {
+        files::rename(&self.disk, part, target)
+    }
+
+    pub(super) fn sync_published(&self, _: &Path, _: bool) -> io::Result<()> {
         Ok(())
     }
 

@@ -1,32 +1,27 @@
 //! Files, each change of which is a step.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use bytes::Bytes;
+use shuttle::sync::Mutex;
 
 use crate::model::Timestamp;
 
-thread_local! {
-    // All threads of a test are one to the operating system.
-    static FILES: RefCell<BTreeMap<PathBuf, Bytes>> = const { RefCell::new(BTreeMap::new()) };
-}
+type Files = BTreeMap<PathBuf, Bytes>;
 
-/// What lies on the disk of the one machine.
-pub struct Disk;
+/// What lies on the disk of a machine: files, and the directories that they make. Nobody puts a link there.
+#[derive(Default)]
+pub struct Disk(Mutex<Files>);
 
 impl Disk {
-    pub fn clear() {
-        FILES.with_borrow_mut(BTreeMap::clear);
+    // Not with `yield_now`: where threads have priorities, whoever yields gets the lowest one, and no order in which
+    // somebody goes on through several steps is tried.
+    fn step<T>(&self, change: impl FnOnce(&mut Files) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-/// Others may go on here.
-fn step<T>(change: impl FnOnce(&mut BTreeMap<PathBuf, Bytes>) -> T) -> T {
-    shuttle::thread::yield_now();
-    FILES.with_borrow_mut(change)
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,45 +37,60 @@ pub enum Publish {
     Durable,
 }
 
-pub fn read(path: &Path) -> io::Result<Option<Bytes>> {
-    Ok(step(|files| files.get(path).cloned()))
+pub fn read(disk: &Disk, path: &Path) -> io::Result<Option<Bytes>> {
+    Ok(disk.step(|files| files.get(path).cloned()))
 }
 
-pub fn write_part(part: &Path, bytes: &[u8], _: Publish) -> io::Result<()> {
-    step(|files| files.insert(part.to_owned(), Bytes::copy_from_slice(bytes)));
+pub fn write_part(disk: &Disk, part: &Path, bytes: &[u8], _: Publish) -> io::Result<()> {
+    disk.step(|files| files.insert(part.to_owned(), Bytes::copy_from_slice(bytes)));
     Ok(())
 }
 
-pub fn rename(part: &Path, target: &Path) -> io::Result<bool> {
-    step(|files| {
+pub fn rename(disk: &Disk, part: &Path, target: &Path) -> io::Result<bool> {
+    disk.step(|files| {
         let bytes = files.remove(part).ok_or(io::ErrorKind::NotFound)?;
         files.insert(target.to_owned(), bytes);
         Ok(false)
     })
 }
 
-pub fn remove(path: &Path) -> io::Result<bool> {
-    Ok(step(|files| files.remove(path).is_some()))
+pub fn remove(disk: &Disk, path: &Path) -> io::Result<bool> {
+    Ok(disk.step(|files| files.remove(path).is_some()))
 }
 
-pub fn stat(root: &Path, path: &Path) -> Option<FoundFile> {
+pub fn stat(disk: &Disk, root: &Path, path: &Path) -> Option<FoundFile> {
     let found =
         |bytes: &Bytes| FoundFile { path: path.to_owned(), bytes: bytes.len() as u64, modified: Timestamp::from_ns(0) };
-    step(|files| files.get(&root.join(path)).map(found))
+    disk.step(|files| files.get(&root.join(path)).map(found))
 }
 
-pub fn list(root: &Path, directory: &Path, visit: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
-    let paths: Vec<_> = step(|files| files.keys().filter(|path| path.starts_with(directory)).cloned().collect());
-    paths.iter().filter_map(|path| stat(root, path.strip_prefix(root).ok()?)).for_each(visit);
+pub fn list(disk: &Disk, root: &Path, directory: &Path, visit: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
+    let paths: Vec<_> = disk.step(|files| files.keys().filter(|path| path.starts_with(directory)).cloned().collect());
+    paths.iter().filter_map(|path| stat(disk, root, path.strip_prefix(root).ok()?)).for_each(visit);
     Ok(())
 }
 
-pub fn sync_published(_: &Path, _: &Path, _: bool) -> io::Result<()> {
+pub fn directories(disk: &Disk, directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let in_it = |path: &PathBuf| {
+        let mut below = path.strip_prefix(directory).ok()?.components();
+        // What has nothing below it is a file.
+        let name = below.next().filter(|_| below.next().is_some())?;
+        Some(directory.join(name))
+    };
+    let found: BTreeSet<_> = disk.step(|files| files.keys().filter_map(in_it).collect());
+    Ok(found.into_iter().collect())
+}
+
+pub fn link_on_the_way(_: &Disk, _: &Path, _: &Path) -> Option<PathBuf> {
+    None
+}
+
+pub fn sync_present(_: &Disk, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
-pub fn sync_directory(_: &Path) -> io::Result<()> {
+pub fn sync_tree(_: &Disk, _: &Path) -> io::Result<()> {
     Ok(())
 }
 
-pub fn prune_empty(_: &Path, _: &Path) {}
+pub fn prune_empty(_: &Disk, _: &Path, _: &Path) {}

@@ -1,5 +1,6 @@
 //! Publishing and invalidating, on files that are steps.
 
+#[expect(clippy::explicit_auto_deref, reason = "larder's disk is behind a trait")]
 #[path = "../../../src/store/blocks.rs"]
 mod blocks;
 mod directory;
