@@ -15,11 +15,12 @@ use super::child::{CACHE, Desk, Dice, SEED, SLOT, WORLD, Ways};
 use super::figures::{Figures, Sample};
 use super::fleet::whole;
 use super::times;
-use super::world::{Count, SLOTS, World, day};
+use super::world::{Count, World, day};
 use crate::damage::files;
 use crate::desk::{quiet, symbol, value};
 use crate::worker::{Worker, say};
 
+const PROCESSES: usize = 4;
 /// For how many seconds, where somebody says so.
 const SECONDS: &str = "CRASH_SOAK_SECONDS";
 /// Set where processes are to hold on to whatever they can, to see that it is noticed.
@@ -136,7 +137,7 @@ fn start(cache: &Path, desk: &Path, slot: usize, leaks: bool) -> Worker {
 /// Has processes work for so long and measures what they hold meanwhile.
 fn soak(desk: &Path, seconds: u64, leaks: bool) -> Figures {
     let cache = desk.join("cache");
-    let mut processes: Vec<_> = (0..SLOTS).map(|slot| start(&cache, desk, slot, leaks)).collect();
+    let mut processes: Vec<_> = (0..PROCESSES).map(|slot| start(&cache, desk, slot, leaks)).collect();
     let last_words = |slot: usize| std::fs::read_to_string(desk.join(format!("stderr-{slot}"))).unwrap_or_default();
     for (slot, process) in processes.iter_mut().enumerate() {
         assert_eq!(process.hear_or_end().as_deref(), Some("ready"), "{}", last_words(slot));
@@ -156,7 +157,7 @@ fn soak(desk: &Path, seconds: u64, leaks: bool) -> Figures {
     }
     let world = World::open(&desk.join("world"));
     let counts: Vec<_> = Count::ALL.iter().map(|count| format!("{count:?} {}", world.counted(*count))).collect();
-    eprintln!("soak: {SLOTS} processes for {seconds} s, leaks: {leaks}: {}\n{figures}", counts.join(", "));
+    eprintln!("soak: {PROCESSES} processes for {seconds} s, leaks: {leaks}: {}\n{figures}", counts.join(", "));
     figures
 }
 
