@@ -1,6 +1,6 @@
 //! Bugs on purpose, each at a real place, by which the tests show that they would find it.
 //!
-//! Without the cargo feature `planted` nothing of this is compiled: `is` is `false`, and the compiler removes what asks.
+//! Without the cargo feature `planted` none can be: `is` is `false`, and the compiler removes what asks.
 //! With it, the environment variable `LARDER_PLANTED` names one bug for the whole process.
 
 /// Makes the enum, all of its values and their names from one list.

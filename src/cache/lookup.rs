@@ -133,6 +133,9 @@ impl Core {
         match loaded {
             // Memory may know more, where the disk refused an extension.
             Ok(Some(cached)) if self.is_from_the_future(wanted, &cached.block) => {
+                if let Some(left_out) = self.repeats.left_out(&format!("future {}", wanted.view.name())) {
+                    tracing::warn!(target: "larder::cache", view = %wanted.view.name(), entity = %wanted.entity, block = %block, extended = %cached.block.extended, left_out, "block was computed after what the clock says now, and is computed again: see whose clock is wrong");
+                }
                 Found::Lacking { tail: None, expired: None, reason: MissReason::Expired }
             }
             Ok(Some(cached))

@@ -62,10 +62,10 @@ struct Progress {
 impl Core {
     /// The answer from memory alone, or `None` where anything else is needed. The path that is fast.
     pub fn hit(&self, view: &FeatureView, entity: &EntityKey, range: TimeRange, now: Timestamp) -> Option<Answer> {
+        self.dir.stay_joined(now);
         if view.max_age().is_some() {
             return None;
         }
-        self.dir.stay_joined(now);
         let first = view.span().block_of(range.start());
         let mut blocks = Vec::with_capacity(1);
         let mut block = first;

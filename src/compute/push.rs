@@ -138,7 +138,9 @@ impl Features {
                 // row any more that it was kept.
                 if let Err(error) = self.forget_all_of_pushed().and_then(|()| intent.done()) {
                     tracing::warn!(target: "larder::cache", %error, "views of pushed rows are not forgotten, although the note of a push is not whole: the next one tries again");
-                    first = first.and(Err(error));
+                    if source.is_some() {
+                        first = first.and(Err(error));
+                    }
                 }
                 continue;
             };

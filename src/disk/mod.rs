@@ -1,8 +1,7 @@
 //! What Larder asks of a file system.
 //!
-//! Whatever happens to the files of a cache directory goes through a [`Disk`]: blocks, pushed rows, journals, locks. Two
-//! things do not, because they cannot: what DuckDB does with its own file, and the shared table of generations once it
-//! is mapped.
+//! Blocks, pushed rows, journals and locks of a cache directory go through a [`Disk`]. What DuckDB does with its own file
+//! does not, nor does the shared table of generations once it is mapped, nor the registry of definitions.
 
 mod system;
 

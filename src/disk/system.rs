@@ -41,12 +41,13 @@ impl Disk for SystemDisk {
         let file = options.mode(0o600).custom_flags(flags.bits().cast_signed()).open(path)?;
         let metadata = file.metadata()?;
         if !metadata.is_file() {
-            return Err(io::Error::other("it is no regular file: remove it"));
+            return Err(io::Error::other(format!("{} is no regular file: remove it", path.display())));
         }
         // Of two locks that are one file the second would wait for the first for ever; and what is written into the table
         // of generations would be written into somebody's file.
         if how == Open::Shared && metadata.nlink() > 1 {
-            return Err(io::Error::other("it has a second name (a hard link): remove it"));
+            let what = format!("{} has a second name (a hard link): remove it", path.display());
+            return Err(io::Error::other(what));
         }
         Ok(file)
     }

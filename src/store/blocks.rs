@@ -59,9 +59,12 @@ impl CacheDir {
             // Where somebody removed the lock's file, an invalidation may have come in between. It raises before it
             // looks for files, so it is seen here, or it removes this file too.
             if self.generation(slots) != generation && !planted::is(Bug::PublishedUnchecked) {
+                // Before, because this may be its last step; and after, for whoever read it in between, under the
+                // generation that is the present one by now.
+                let generations = self.generations.load();
+                generations.raise_entity(slots)?;
                 files::remove(&*self.disk, target)?;
-                // For whoever read it in between, under the generation that is the present one by now.
-                self.generations.load().raise_entity(slots)?;
+                generations.raise_entity(slots)?;
                 return Ok(false);
             }
             made_directories
@@ -114,6 +117,8 @@ impl CacheDir {
             // Before, for somebody who publishes although this holds the lock, because its file was removed: he sees it,
             // or his block is among those found below. And after, for whoever read a file in between.
             raise().map_err(failed)?;
+            // What is read through a link would be read again.
+            self.take_links_away(view, entity).map_err(failed)?;
             for directory in self.directories_of(view, entity).map_err(failed)? {
                 let mut visit = |file: FoundFile| match identity_of(&file.path) {
                     Some(identity) if goes(&file, &identity) => found.push((file.path, identity)),
@@ -162,6 +167,16 @@ impl CacheDir {
         files::list(&*self.disk, &self.root, &directory, &mut visit)
             .map_err(|error| unavailable("list", &directory, error))?;
         Ok(found)
+    }
+
+    fn take_links_away(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<()> {
+        let disk = &*self.disk;
+        let view = self.root.join(view_path(view));
+        files::take_links_away(disk, &self.root, &view)?;
+        let Some(entity) = entity else { return files::take_links_away_below(disk, &view) };
+        let keys: PathBuf = entity_directories(entity).iter().collect();
+        let mut versions = files::names(disk, &view)?.into_iter().map(|name| view.join(name).join(&keys));
+        versions.try_for_each(|directory| files::take_links_away(disk, &self.root, &directory))
     }
 
     /// Makes blocks that are gone stay away after a crash of the machine, also where publishing is not durable.

@@ -1,5 +1,6 @@
 //! Reading, publishing, removing and listing files.
 
+use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -145,6 +146,24 @@ pub fn take_links_away(disk: &dyn Disk, root: &Path, directory: &Path) -> io::Re
     Ok(())
 }
 
+/// The same with the links in `directory` and all below it.
+pub fn take_links_away_below(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
+    for path in names(disk, directory)?.into_iter().map(|name| directory.join(name)) {
+        match disk.metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => take_links_away_below(disk, &path)?,
+            Ok(metadata) if metadata.is_symlink() => drop(remove(disk, &path)?),
+            Err(error) if !is_absent(&error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The names in a directory; none where it is gone.
+pub fn names(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<OsString>> {
+    disk.list(directory).or_else(|error| if is_absent(&error) { Ok(Vec::new()) } else { Err(error) })
+}
+
 /// Every regular file below `directory`, in no order; what vanishes meanwhile is skipped, and no link is followed.
 pub fn list(disk: &dyn Disk, root: &Path, directory: &Path, visit: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
     match link_on_the_way(disk, root, directory) {
@@ -154,11 +173,7 @@ pub fn list(disk: &dyn Disk, root: &Path, directory: &Path, visit: &mut dyn FnMu
 }
 
 fn list_below(disk: &dyn Disk, root: &Path, directory: &Path, visit: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
-    let names = match disk.list(directory) {
-        Err(error) if is_absent(&error) => return Ok(()),
-        names => names?,
-    };
-    for name in names {
+    for name in names(disk, directory)? {
         let path = directory.join(name);
         let Ok(below) = path.strip_prefix(root) else { continue };
         match disk.metadata(&path) {
@@ -178,12 +193,8 @@ pub fn sync_present(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
 
 /// The directories in a directory; none where it is gone.
 pub fn directories(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<PathBuf>> {
-    let names = match disk.list(directory) {
-        Err(error) if is_absent(&error) => return Ok(Vec::new()),
-        names => names?,
-    };
     let mut found = Vec::new();
-    for path in names.into_iter().map(|name| directory.join(name)) {
+    for path in names(disk, directory)?.into_iter().map(|name| directory.join(name)) {
         match disk.metadata(&path) {
             Ok(metadata) if metadata.is_dir() => found.push(path),
             Err(error) if !is_absent(&error) => return Err(error),

@@ -13,7 +13,7 @@ use super::directory::{CacheDir, unavailable};
 use super::files;
 use super::layout::{PUSHED, pushed_directory, pushed_identity, pushed_path};
 use super::locks::Purpose;
-use crate::disk::{Disk, Open};
+use crate::disk::{Disk, Open, is_absent};
 use crate::error::Result;
 use crate::model::{EntityKey, SourceName, Timestamp};
 
@@ -111,23 +111,34 @@ impl CacheDir {
         self.disk.make_directory(&directory).map_err(failed)?;
         for number in 0_u64.. {
             let path = directory.join(format!("{}-{number}.json", self.process));
-            let file = match self.disk.open(&path, Open::New) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
-                created => created.map_err(failed)?,
-            };
-            // Somebody may have taken it, while it was empty and not locked, for one that was left behind.
-            if !self.disk.try_lock(&file, &path).map_err(failed)? || file.metadata().map_err(failed)?.nlink() == 0 {
-                continue;
+            let part = self.part().map_err(failed)?;
+            let noted = self.note(&part, &path, what);
+            let _ = files::remove(&*self.disk, &part);
+            match noted {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                noted => {
+                    let file = noted.map_err(failed)?;
+                    return Ok(PushIntent { disk: Arc::clone(&self.disk), path, _file: file });
+                }
             }
-            let written = files::write_all(&*self.disk, &file, &path, what).and_then(|()| self.disk.sync(&file, &path));
-            // With the directories above it, which may be new.
-            written.and_then(|()| self.sync_published(&path, true)).map_err(|error| {
-                let _ = files::remove(&*self.disk, &path);
-                failed(error)
-            })?;
-            return Ok(PushIntent { disk: Arc::clone(&self.disk), path, _file: file });
         }
         Err(failed(io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// Writes and locks a note before it has its name: whoever looked at one that is empty or not locked would take it
+    /// for one that was left behind.
+    fn note(&self, part: &Path, path: &Path, what: &[u8]) -> io::Result<File> {
+        let file = self.disk.open(part, Open::New)?;
+        self.disk.try_lock(&file, part)?;
+        files::write_all(&*self.disk, &file, part, what)?;
+        self.disk.sync(&file, part)?;
+        // A link and no rename: it fails where the name is taken.
+        self.disk.link(part, path)?;
+        // With the directories above it, which may be new.
+        self.sync_published(path, true).inspect_err(|_| {
+            let _ = files::remove(&*self.disk, path);
+        })?;
+        Ok(file)
     }
 
     /// The notes of processes that died in the middle of a push. Nobody else gets them as long as they are held.
@@ -142,8 +153,13 @@ impl CacheDir {
             .map_err(failed)?;
         let mut unfinished = Vec::new();
         for path in paths {
-            let file = self.disk.open(&path, Open::Shared).map_err(failed)?;
-            if !self.disk.try_lock(&file, &path).map_err(failed)? {
+            let file = match self.disk.open(&path, Open::Read) {
+                Err(error) if is_absent(&error) => continue,
+                opened => opened.map_err(failed)?,
+            };
+            let is_mine = self.disk.try_lock(&file, &path).map_err(failed)?;
+            // Its push may have been done, and the note removed, before it was locked here.
+            if !is_mine || file.metadata().map_err(failed)?.nlink() == 0 {
                 continue;
             }
             let what = files::read_all(&*self.disk, &file, &path).map_err(failed)?.to_vec();

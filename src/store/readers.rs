@@ -21,16 +21,13 @@ impl CacheDir {
         what: impl FnOnce() -> Result<Vec<u8>>,
     ) -> Result<()> {
         let target = self.root.join(push_reader_path(source, view));
+        let failed = |error| unavailable("write", &target, error);
         if self.disk.metadata(&target).is_ok() {
-            return Ok(());
+            // Whoever wrote it may have failed, or died, before it was on the disk.
+            return self.sync_published(&target, false).map_err(failed);
         }
-        let (what, failed) = (what()?, |error| unavailable("write", &target, error));
-        let part = self.part().map_err(failed)?;
-        self.publish_synced(&part, &target, &what, || Ok(())).map_err(|error| {
-            // It may be there without being on the disk, which nobody would see.
-            let _ = files::remove(&*self.disk, &target);
-            failed(error)
-        })
+        let (what, part) = (what()?, self.part().map_err(failed)?);
+        self.publish_synced(&part, &target, &what, || Ok(())).map_err(failed)
     }
 
     /// The views of which there is a note, of whichever source.

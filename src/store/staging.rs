@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -46,7 +47,8 @@ impl Staging {
         if !disk.try_lock(&lock, &path)? {
             return Err(io::ErrorKind::WouldBlock.into());
         }
-        disk.metadata(&path).map(|_| lock)
+        // A sweeper removed it in between, and somebody may have made another one.
+        if lock.metadata()?.nlink() == 0 { Err(io::ErrorKind::NotFound.into()) } else { Ok(lock) }
     }
 
     /// Whether nobody has removed it.

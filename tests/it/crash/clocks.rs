@@ -45,7 +45,7 @@ fn set_clock(file: &Path, to: &str) {
 }
 
 #[test]
-fn processes_whose_clocks_differ_and_jump_lose_nothing_and_serve_nothing_wrong() {
+fn processes_whose_clocks_differ_and_jump_serve_nothing_wrong() {
     let Some(library) = library() else { return };
     let dir = tempfile::tempdir().unwrap();
     let jumping = dir.path().join("clock");
@@ -60,7 +60,8 @@ fn processes_whose_clocks_differ_and_jump_lose_nothing_and_serve_nothing_wrong()
         };
         lies(&library).into_iter().chain([(clock.0.to_owned(), clock.1)]).collect()
     };
-    for ways in [Ways::Keeping, Ways::Asking] {
+    // What a clock that is ahead made is computed again by others, so nothing is sure to be kept.
+    for ways in [Ways::All, Ways::Asking] {
         let mut fleet = Fleet::new(&dir.path().join(ways.as_str()), 9, ways, None).with(environment.clone());
         let (mut dice, jumps) = (Dice::new(9), times(25, 1_000));
         fleet.start_all();

@@ -115,7 +115,8 @@ fn tireless() {
 /// Takes a little of everything and gives nothing back.
 fn leak(cache: &Path) {
     std::mem::forget(std::fs::File::open("/dev/null").unwrap());
-    std::mem::forget(vec![1_u8; 1 << 20]);
+    // Seen by nobody, it would not be made.
+    std::mem::forget(std::hint::black_box(vec![1_u8; 1 << 20]));
     std::thread::spawn(std::thread::park);
     // Beside the files of a process that lives, where nobody sweeps.
     let directory = std::fs::read_dir(cache.join("tmp")).unwrap().flatten().next();

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use larder::manifest::{Journal, Manifest, Record};
 use larder::store::{CacheDir, Publish};
 use larder::upkeep::{CleanOptions, Silent, clean, repair, verify};
-use larder::{FeatureStore, TimeRange};
+use larder::{FeatureStore, Outcome, TimeRange};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use super::outside::{Canary, Snapshot};
@@ -212,6 +212,32 @@ fn an_entity_whose_directory_became_a_link_is_cached_again_in_a_directory() {
     assert!(!std::fs::symlink_metadata(&directory).unwrap().is_symlink());
     assert_eq!(files(&directory).len(), 3);
     assert_eq!(std::fs::read(canary.directory.join("20240301T000000Z.parquet")).unwrap(), b"of somebody else");
+}
+
+#[test]
+fn what_is_invalidated_is_not_read_through_a_link_any_more() {
+    for below in ["", "fp", "entity"] {
+        for whole in [false, true] {
+            let desk = Desk::new();
+            let cache = filled(&desk);
+            let entity = files(&cache.join("blocks"))[0].parent().unwrap().to_owned();
+            let moved = match below {
+                "" => cache.join("blocks/view=prices"),
+                "fp" => entity.parent().unwrap().to_owned(),
+                _ => entity,
+            };
+            let away = desk.dir.path().join("away");
+            std::fs::rename(&moved, &away).unwrap();
+            std::os::unix::fs::symlink(&away, &moved).unwrap();
+            let store = desk.open();
+            match whole {
+                true => drop(store.invalidate_view(&view()).unwrap()),
+                false => drop(store.invalidate(&view(), &symbol("EURUSD"), days()).unwrap()),
+            }
+            let answer = store.get_or_compute(&view(), &symbol("EURUSD"), days(), |gap| desk.compute(gap)).unwrap();
+            assert_eq!(answer.outcome(), Outcome::Miss, "a link in the place of {}", moved.display());
+        }
+    }
 }
 
 #[test]
