@@ -1,6 +1,7 @@
 //! Files, each change of which is a step.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
@@ -79,6 +80,19 @@ pub fn directories(disk: &Disk, directory: &Path) -> io::Result<Vec<PathBuf>> {
     };
     let found: BTreeSet<_> = disk.step(|files| files.keys().filter_map(in_it).collect());
     Ok(found.into_iter().collect())
+}
+
+/// There are no links here.
+pub fn names(_: &Disk, _: &Path) -> io::Result<Vec<OsString>> {
+    Ok(Vec::new())
+}
+
+pub fn take_links_away(_: &Disk, _: &Path, _: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+pub fn take_links_away_below(_: &Disk, _: &Path) -> io::Result<()> {
+    Ok(())
 }
 
 pub fn link_on_the_way(_: &Disk, _: &Path, _: &Path) -> Option<PathBuf> {
