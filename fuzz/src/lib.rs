@@ -18,6 +18,8 @@ pub mod disk;
 pub mod error;
 #[path = "../../src/model/mod.rs"]
 pub mod model;
+#[path = "../../src/planted.rs"]
+mod planted;
 #[path = "../../src/store/mod.rs"]
 pub mod store;
 
