@@ -54,8 +54,9 @@ fn killed_at(strace: &Path, prepared: &Prepared, calls: &str, number: u64) -> bo
 fn a_push_that_is_repeated_after_a_kill_in_the_middle_is_in_every_answer() {
     let Some(strace) = tool("strace") else { return };
     let prepared = Prepared::new(Operation::Push);
-    // The first file that goes is a block that was computed without the row, which is kept by then.
-    assert!(!killed_at(&strace, &prepared, "unlink,unlinkat", 1));
+    // First goes the name that the note was written under, then a block that was computed without the row, which is kept
+    // by then.
+    assert!(!killed_at(&strace, &prepared, "unlink,unlinkat", 2));
     let desk = Desk::open(&prepared.cache(), &prepared.world(), 0, quiet());
     // It is known already, so that this forgets nothing.
     desk.push();
