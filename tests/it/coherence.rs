@@ -2,9 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 use std::thread::{ThreadId, current};
+use std::time::Duration;
 
+use arrow::datatypes::DataType;
 use larder::clock::{Clock, ManualClock};
-use larder::{FeatureStore, Outcome};
+use larder::{FeatureStore, FeatureView, Outcome};
 
 use crate::desk::{Desk, checked_rows, range, symbol, view};
 
@@ -77,4 +79,21 @@ fn who_reads_in_the_middle_of_an_invalidation_serves_nothing_of_it_afterwards() 
         .unwrap();
     assert_eq!(one.invalidate(&view, &eurusd, day).unwrap(), 1);
     assert!(other.get(&view, &eurusd, day).unwrap().is_none());
+}
+
+#[test]
+fn whoever_serves_from_memory_notices_that_the_table_was_deleted_before_others_invalidate_in_a_new_one() {
+    let aging = FeatureView::builder("aging").entity("symbol").feature("value", DataType::Float64);
+    for view in [view(), aging.max_age(Duration::from_secs(3600)).build().unwrap()] {
+        let desk = Desk::new();
+        let (eurusd, day) = (symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+        let (one, other) = (desk.open(), desk.open());
+        let ask = || one.get_or_compute(&view, &eurusd, day, |gap| desk.compute(gap)).unwrap().outcome();
+        assert_eq!((ask(), ask()), (Outcome::Miss, Outcome::Hit));
+        std::fs::remove_file(desk.dir.path().join("cache/generations")).unwrap();
+        other.invalidate(&view, &eurusd, day).unwrap();
+        // So long the invalidation has waited for others to notice.
+        desk.clock.advance(Duration::from_millis(100));
+        assert_eq!(ask(), Outcome::Miss, "{}", view.name());
+    }
 }

@@ -2,6 +2,7 @@
 //! the last one before the machine dies.
 
 use larder::config::Durability;
+use larder::store::{CacheDir, Publish};
 use larder::{ErrorKind, FeatureStore};
 
 use super::child::{Desk, Dice, Operation, Ways};
@@ -11,6 +12,7 @@ use super::strace::Prepared;
 use super::syscalls::check;
 use super::world::ENTITIES;
 use super::{is_long, times};
+use crate::damage::files;
 use crate::desk::quiet;
 
 /// Has an operation done on a file system that has this fault, and looks at what is left; whether it came so far.
@@ -121,6 +123,25 @@ fn a_block_is_durable_although_another_one_beside_it_could_not_be_synced() {
         check(&prepared, Operation::PublishDurable, true);
         if !failed {
             println!("a publish failed at each of {at} calls, another one beside it, then the power cut");
+            break;
+        }
+    }
+}
+
+#[test]
+fn the_note_of_a_push_is_whole_or_nobody_sees_it() {
+    const NOTE: &[u8] = b"what the push is about to change";
+    for at in 0.. {
+        let desk = tempfile::tempdir().unwrap();
+        let (faulty, cache) = (Faulty::new(desk.path()), desk.path().join("cache"));
+        let dir = CacheDir::open_on(faulty.as_disk(), &cache, Publish::Fast, "push").unwrap();
+        faulty.fail(at, Fault::Torn);
+        let intended = dir.intend_push(NOTE);
+        for note in files(&cache.join("pushed/unfinished")) {
+            assert_eq!(std::fs::read(note).unwrap(), NOTE, "after {at} calls");
+        }
+        if faulty.failed() == 0 {
+            intended.unwrap();
             break;
         }
     }
