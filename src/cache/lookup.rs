@@ -136,7 +136,7 @@ impl Core {
                 if let Some(left_out) = self.repeats.left_out(&format!("future {}", wanted.view.name())) {
                     tracing::warn!(target: "larder::cache", view = %wanted.view.name(), entity = %wanted.entity, block = %block, extended = %cached.block.extended, left_out, "block was computed after what the clock says now, and is computed again: see whose clock is wrong");
                 }
-                Found::Lacking { tail: None, expired: None, reason: MissReason::Expired }
+                Found::Lacking { tail: None, expired: None, reason: MissReason::Clock }
             }
             Ok(Some(cached))
                 if in_memory.as_ref().is_none_or(|held| held.block.known_until <= cached.block.known_until) =>

@@ -69,8 +69,10 @@ pub enum MissReason {
     Absent,
     /// It is the tail: known only up to an earlier time than was asked for.
     Tail,
-    /// It is older than the view's `max_age`, or was computed while the clock was ahead.
+    /// It is older than the view's `max_age`.
     Expired,
+    /// It was computed at a time that is in the future: some machine's or process's clock is or was wrong.
+    Clock,
     /// Its file was damaged and has been quarantined.
     Corrupt,
     /// Its file could not be read.
@@ -84,6 +86,7 @@ impl MissReason {
             Self::Absent => "absent",
             Self::Tail => "tail",
             Self::Expired => "expired",
+            Self::Clock => "clock",
             Self::Corrupt => "corrupt",
             Self::Unreadable => "unreadable",
         }

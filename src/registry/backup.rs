@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Registry, Version, json, write};
+use super::{Registry, Version, failed, json, write};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Fingerprint;
 
@@ -47,10 +47,11 @@ impl Registry {
         let mut begun = file.as_os_str().to_owned();
         begun.push(format!(".{}.tmp", std::process::id()));
         let begun = PathBuf::from(begun);
-        let written = write(&begun, &text).and_then(|()| fs::rename(&begun, file));
+        let disk = &*self.disk;
+        let written = write(disk, &begun, &text).and_then(|()| disk.rename(&begun, file));
         if let Err(error) = written {
-            let _ = fs::remove_file(&begun);
-            return Err(self.failed("write", file, error));
+            let _ = disk.remove(&begun);
+            return Err(failed("write", file, error));
         }
         Ok(numbers)
     }
@@ -150,7 +151,7 @@ mod tests {
         assert_eq!(other.restore(&file).unwrap(), Restored { added: vec![2], same: 2 });
         let mut names: Vec<_> = fs::read_dir(&other.directory).unwrap().map(|file| file.unwrap().file_name()).collect();
         names.sort();
-        assert_eq!(names, ["000001.json", "000002.json", "000003.json"], "nothing else is left");
+        assert_eq!(names, [".lock", "000001.json", "000002.json", "000003.json"], "nothing else is left");
     }
 
     #[test]

@@ -2,28 +2,30 @@
 //!
 //! Each version is a file `<cache dir>/registry/<number>.json` that never changes: what was in the definition files,
 //! when and by whom it was applied. They do not live in the manifest, because that can be made again from the blocks
-//! and definitions cannot. Whoever adds versions holds a lock on the directory; readers need none.
-
-#![expect(clippy::disallowed_methods, reason = "the files of the registry are its own")]
+//! and definitions cannot. Whoever adds versions locks the file `.lock` beside them; readers need no lock.
 
 mod backup;
 
-use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::definition::{Definitions, Environment};
+use crate::disk::{Disk, Open, SystemDisk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Fingerprint, Timestamp};
+use crate::store::files::{self, Publish};
 
 pub use backup::Restored;
 
 const DIRECTORY: &str = "registry";
+const LOCK: &str = ".lock";
 /// How long somebody waits for others who add versions, and between two tries.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(10);
@@ -31,6 +33,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// The versions of a cache directory.
 #[derive(Debug, Clone)]
 pub struct Registry {
+    disk: Arc<dyn Disk>,
     directory: PathBuf,
 }
 
@@ -85,7 +88,12 @@ impl Version {
 impl Registry {
     /// That of the cache in `cache_dir`, which need not have one yet.
     pub fn new(cache_dir: &Path) -> Self {
-        Self { directory: cache_dir.join(DIRECTORY) }
+        Self::on(Arc::new(SystemDisk), cache_dir)
+    }
+
+    /// The same on a file system of one's own.
+    pub fn on(disk: Arc<dyn Disk>, cache_dir: &Path) -> Self {
+        Self { disk, directory: cache_dir.join(DIRECTORY) }
     }
 
     /// Where its files are.
@@ -99,15 +107,10 @@ impl Registry {
     /// `Unavailable` where the directory cannot be read.
     pub fn numbers(&self) -> Result<Vec<u64>> {
         self.refuse_link()?;
-        let entries = match fs::read_dir(&self.directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(|error| self.failed("read", &self.directory, error))?,
-        };
-        let mut numbers = Vec::new();
-        for entry in entries {
-            let name = entry.map_err(|error| self.failed("read", &self.directory, error))?.file_name();
-            numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".json")?.parse::<u64>().ok()));
-        }
+        let names =
+            files::names(&*self.disk, &self.directory).map_err(|error| failed("read", &self.directory, error))?;
+        let number = |name: &OsString| name.to_str()?.strip_suffix(".json")?.parse::<u64>().ok();
+        let mut numbers: Vec<_> = names.iter().filter_map(number).collect();
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -126,10 +129,8 @@ impl Registry {
     /// `NotFound` where there is none, naming those that there are; `Corrupt` where its file is damaged.
     pub fn version(&self, number: u64) -> Result<Version> {
         let path = self.path(number);
-        let text = match fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.no_such(number)),
-            text => text.map_err(|error| self.failed("read", &path, error))?,
-        };
+        let text = files::read(&*self.disk, &path).map_err(|error| failed("read", &path, error))?;
+        let text = text.ok_or_else(|| self.no_such(number))?;
         let damaged = |why: String| {
             let what = format!(
                 "{} is damaged: remove it, then `larder registry restore` a backup or apply again",
@@ -160,63 +161,59 @@ impl Registry {
     /// Keeps everybody else from adding versions until it is dropped; makes the directory.
     fn lock(&self) -> Result<File> {
         self.refuse_link()?;
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.directory);
-        made.map_err(|error| self.failed("make", &self.directory, error))?;
-        let directory = File::open(&self.directory).map_err(|error| self.failed("lock", &self.directory, error))?;
+        self.disk.make_directory(&self.directory).map_err(|error| failed("make", &self.directory, error))?;
+        let path = self.directory.join(LOCK);
+        let lock = self.disk.open(&path, Open::Shared).map_err(|error| failed("open", &path, error))?;
         let begun = Instant::now();
-        loop {
-            match directory.try_lock() {
-                Ok(()) => return Ok(directory),
-                Err(TryLockError::Error(error)) => return Err(self.failed("lock", &self.directory, error)),
-                Err(TryLockError::WouldBlock) if begun.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
-                Err(TryLockError::WouldBlock) => {
-                    let directory = self.directory.display();
-                    return Err(Error::new(
-                        ErrorKind::Busy,
-                        format!("{directory} was held by another process for {PATIENCE:?}: retry after a moment"),
-                    ));
-                }
+        while !self.disk.try_lock(&lock, &path).map_err(|error| failed("lock", &path, error))? {
+            if begun.elapsed() > PATIENCE {
+                let what =
+                    format!("{} was held by another process for {PATIENCE:?}: retry after a moment", path.display());
+                return Err(Error::new(ErrorKind::Busy, what));
             }
+            std::thread::sleep(PAUSE);
         }
+        Ok(lock)
     }
 
     /// A link leads out of the cache.
     fn refuse_link(&self) -> Result<()> {
-        match fs::symlink_metadata(&self.directory).is_ok_and(|metadata| metadata.is_symlink()) {
-            true => Err(self.failed("use", &self.directory, io::Error::other("it is a link: remove it"))),
+        match self.disk.metadata(&self.directory).is_ok_and(|metadata| metadata.is_symlink()) {
+            true => Err(failed("use", &self.directory, io::Error::other("it is a link: remove it"))),
             false => Ok(()),
         }
     }
 
-    /// Writes versions, then gives them their names in this order.
+    /// Writes versions, then gives them their names in this order. When this returns, they are on the disk.
     fn publish(&self, versions: &[Version]) -> Result<()> {
         // Threads and processes each have their own.
         static BEGUN: AtomicU64 = AtomicU64::new(0);
-        let mut begun = Begun(Vec::new());
+        let mut begun = Begun(&*self.disk, Vec::new());
         for version in versions {
             let number = BEGUN.fetch_add(1, Ordering::Relaxed);
             let path = self.directory.join(format!(".{}-{number}.tmp", std::process::id()));
-            begun.0.push((path.clone(), self.path(version.number)));
+            begun.1.push((path.clone(), self.path(version.number)));
             let text = json(&Stored::new(version.clone())?)?;
-            write(&path, &text).map_err(|error| self.failed("write", &path, error))?;
+            write(&*self.disk, &path, &text).map_err(|error| failed("write", &path, error))?;
         }
-        for (begun, path) in &begun.0 {
+        for (begun, path) in &begun.1 {
             // A link and no rename: it fails where the number is taken.
-            fs::hard_link(begun, path).map_err(|error| match error.kind() {
+            self.disk.link(begun, path).map_err(|error| match error.kind() {
                 io::ErrorKind::AlreadyExists => Error::new(
                     ErrorKind::Busy,
                     format!("somebody else has made {} meanwhile: look at the plan again", path.display()),
                 ),
-                _ => self.failed("write", path, error),
+                _ => failed("write", path, error),
             })?;
         }
-        let synced = File::open(&self.directory).and_then(|directory| directory.sync_all());
-        synced.map_err(|error| {
+        // With its own name, which may be new.
+        let mut directories = self.directory.ancestors().take(2);
+        directories.try_for_each(|directory| self.disk.sync_directory(directory)).map_err(|error| {
             // They may be there without being on the disk, which nobody would see.
-            for (_, path) in &begun.0 {
-                let _ = fs::remove_file(path);
+            for (_, path) in &begun.1 {
+                let _ = self.disk.remove(path);
             }
-            self.failed("write", &self.directory, error)
+            failed("write", &self.directory, error)
         })
     }
 
@@ -232,19 +229,19 @@ impl Registry {
         };
         Error::new(ErrorKind::NotFound, format!("there is no version {number} of the definitions: {known}"))
     }
+}
 
-    fn failed(&self, doing: &str, path: &Path, error: io::Error) -> Error {
-        Error::with_source(ErrorKind::Unavailable, format!("cannot {doing} {}", path.display()), error)
-    }
+fn failed(doing: &str, path: &Path, error: io::Error) -> Error {
+    Error::with_source(ErrorKind::Unavailable, format!("cannot {doing} {}", path.display()), error)
 }
 
 /// Files that were begun, with the names that they get; what is left of them is nobody's version.
-struct Begun(Vec<(PathBuf, PathBuf)>);
+struct Begun<'a>(&'a dyn Disk, Vec<(PathBuf, PathBuf)>);
 
-impl Drop for Begun {
+impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        for (begun, _) in &self.0 {
-            let _ = fs::remove_file(begun);
+        for (begun, _) in &self.1 {
+            let _ = self.0.remove(begun);
         }
     }
 }
@@ -255,19 +252,16 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>> {
 }
 
 /// Writes a file of this process's own, for its owner alone.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
     // Left over by one of the same number, or a link that somebody who knew the name put there.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    files::remove(disk, path)?;
+    files::write_part(disk, path, bytes, Publish::Durable)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn file(text: &str) -> DefinitionFile {
@@ -347,6 +341,21 @@ mod tests {
             look(&good[..at], &format!("cut at {at}"));
         }
         eprintln!("{} damaged versions of definitions: 0 others taken for them", good.len() * 9);
+    }
+
+    #[test]
+    fn a_link_or_a_pipe_in_the_place_of_a_version_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = Registry::new(dir.path());
+        registry.add(0, vec![file("# one")], NOW, "ada").unwrap();
+        let (path, elsewhere) = (dir.path().join("registry/000001.json"), dir.path().join("elsewhere"));
+        fs::rename(&path, &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+        let refused = registry.version(1).unwrap_err();
+        assert!(refused.kind() == ErrorKind::Unavailable && refused.to_string().contains("000001.json"), "{refused}");
+        fs::remove_file(&path).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        assert_eq!(registry.version(1).unwrap_err().kind(), ErrorKind::Unavailable, "and nobody waits for a writer");
     }
 
     #[test]

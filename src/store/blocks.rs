@@ -1,5 +1,6 @@
 //! The blocks of a directory: published and taken away, so that none comes back that was invalidated.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -94,51 +95,61 @@ impl CacheDir {
         let failed = |error| unavailable("invalidate blocks in", &self.root, error);
         self.rejoin()?;
         self.generations.load().wait_until_noticed();
-        let mut found = Vec::new();
+        // Asked first, because a table that cannot be written must not cost blocks.
+        if !self.generations.load().is_writable() {
+            return Err(failed(io::ErrorKind::ReadOnlyFilesystem.into()));
+        }
+        let raise = || match entity {
+            _ if planted::is(Bug::GenerationNotRaised) => Ok(()),
+            Some(entity) => self.generations.load().raise_entity(self.slots(view, entity)),
+            None => self.generations.load().raise_view(Slots::of(view, "")),
+        };
         let remove = |found: &[(PathBuf, PathIdentity)]| {
             let mut paths = found.iter().map(|(path, _)| self.root.join(path));
-            paths.try_for_each(|path| files::remove(&*self.disk, &path).map(drop).map_err(failed))
+            paths.try_for_each(|path| files::remove(&*self.disk, &path).map(drop))
         };
-        let at = {
-            // Over all of it: whoever extends a tail that is still there would publish its old part
-            // again between removing and raising. After the raise, its generation is old.
-            let _lock =
-                self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(view))).map_err(failed)?;
-            // Asked first, because a table that cannot be written must not cost blocks.
-            let generations = self.generations.load();
-            if !generations.is_writable() {
-                return Err(failed(io::ErrorKind::ReadOnlyFilesystem.into()));
-            }
-            let raise = || match entity {
-                _ if planted::is(Bug::GenerationNotRaised) => Ok(()),
-                Some(entity) => generations.raise_entity(self.slots(view, entity)),
-                None => generations.raise_view(Slots::of(view, "")),
-            };
+        let (mut gone, mut staying) = (Vec::new(), HashSet::new());
+        let mut sweep = || -> io::Result<()> {
             // Before, for somebody who publishes although this holds the lock, because its file was removed: he sees it,
-            // or his block is among those found below. And after, for whoever read a file in between.
-            raise().map_err(failed)?;
+            // or his block is among those found below.
+            raise()?;
             // What is read through a link would be read again.
-            self.take_links_away(view, entity).map_err(failed)?;
-            for directory in self.directories_of(view, entity).map_err(failed)? {
+            self.take_links_away(view, entity)?;
+            let mut found = Vec::new();
+            for directory in self.directories_of(view, entity)? {
                 let mut visit = |file: FoundFile| match identity_of(&file.path) {
+                    Some(_) if staying.contains(&file) => {}
                     Some(identity) if goes(&file, &identity) => found.push((file.path, identity)),
-                    _ => {}
+                    _ => drop(staying.insert(file)),
                 };
-                files::list(&*self.disk, &self.root, &directory, &mut visit).map_err(failed)?;
+                files::list(&*self.disk, &self.root, &directory, &mut visit)?;
             }
             if !planted::is(Bug::RemovedAfterRaise) {
                 remove(&found)?;
             }
-            raise().map_err(failed)?;
+            gone.extend(found);
+            Ok(())
+        };
+        // First without the lock, which nobody gets who publishes for the view: files may be many, and have to be read.
+        sweep().map_err(failed)?;
+        let at = {
+            // Then what came meanwhile. Whoever extends a tail that is still there would publish its old part again between
+            // removing and raising. After the raise, which is also for whoever read a file in between, its generation is old.
+            let _lock =
+                self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(view))).map_err(failed)?;
+            sweep().and_then(|()| raise()).map_err(failed)?;
             now()
         };
         if planted::is(Bug::RemovedAfterRaise) {
-            remove(&found)?;
+            remove(&gone).map_err(failed)?;
         }
         if !planted::is(Bug::RemovalNotSynced) {
             self.sync_removed(view, entity).map_err(failed)?;
         }
-        Ok((found, at))
+        // One that came again in between.
+        gone.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        gone.dedup_by(|(one, _), (other, _)| one == other);
+        Ok((gone, at))
     }
 
     /// Makes every copy of a view's blocks in any process's memory old, and forbids what is computed at this moment to be
@@ -293,19 +304,26 @@ mod tests {
         let (id, slots) = (id(), dir.slots(&id().view, &id().entity));
         assert!(dir.publish(&id, b"old", dir.generation(slots)).unwrap());
         std::thread::scope(|scope| {
-            let mut extending = None;
+            let (mut looks, mut extending) = (0, None);
             let now = || Timestamp::from_ns(0);
             let (gone, _) = dir
-                .invalidate(&id.view, Some(&id.entity), now, |_, _| {
-                    // The file is still there: somebody reads it under the present generation.
+                .invalidate(&id.view, Some(&id.entity), now, |file, _| {
+                    looks += 1;
                     let (other, id) = (&other, &id);
+                    // The file is still there: somebody reads it under the present generation.
                     let generation = other.generation(slots);
                     assert!(other.read(id).unwrap().is_some());
-                    extending = Some(scope.spawn(move || other.publish(id, b"old and more", generation).unwrap()));
+                    if looks == 1 {
+                        assert!(other.publish(id, b"old and more", generation).unwrap(), "nobody has to wait yet");
+                        return false;
+                    }
+                    assert_eq!(file.bytes, 12, "what came meanwhile is looked at too");
+                    extending =
+                        Some(scope.spawn(move || other.publish(id, b"old and still more", generation).unwrap()));
                     true
                 })
                 .unwrap();
-            assert_eq!(gone.len(), 1);
+            assert_eq!((gone.len(), looks), (1, 2));
             assert!(!extending.unwrap().join().unwrap(), "its generation is old by then");
         });
         assert!(dir.read(&id).unwrap().is_none());

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -34,9 +35,9 @@ pub struct CacheDir {
     /// When the table of generations was last looked at, in nanoseconds.
     joined: AtomicI64,
     staging: Mutex<Option<Staging>>,
-    /// Hashes of directories whose names are known to survive a crash of the machine. Not those that are there: whoever
-    /// made them may have failed to sync them, or does not have to.
-    synced: Mutex<HashSet<u64>>,
+    /// Directories whose names are known to survive a crash of the machine: the hash of the path, the inode, when it was
+    /// made. Not those that are there: whoever made them may have failed to sync them, or does not have to.
+    synced: Mutex<HashSet<(u64, u64, Option<SystemTime>)>>,
 }
 
 impl CacheDir {
@@ -257,20 +258,19 @@ impl CacheDir {
     /// Makes the name of a file survive a crash of the machine, with those of the directories above it.
     pub(super) fn sync_published(&self, target: &Path, made_directories: bool) -> io::Result<()> {
         let Some(parent) = target.parent().filter(|_| !planted::is(Bug::DirectoryNotSynced)) else { return Ok(()) };
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        let hash = XxHash3_64::oneshot(parent.as_os_str().as_encoded_bytes());
-        if made_directories {
-            synced.remove(&hash);
-        }
-        let is_synced = synced.contains(&hash);
-        drop(synced);
+        // As long as it is the same one, nobody has removed those above it. Its inode alone may be another's by now.
+        let metadata = self.disk.metadata(parent)?;
+        let path = XxHash3_64::oneshot(parent.as_os_str().as_encoded_bytes());
+        let known = (path, metadata.ino(), metadata.created().ok());
+        let synced = || self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_synced = !made_directories && synced().contains(&known);
         for directory in parent.ancestors() {
             self.disk.sync_directory(directory)?;
             if is_synced || directory == self.root {
                 break;
             }
         }
-        self.synced.lock().unwrap_or_else(PoisonError::into_inner).insert(hash);
+        synced().insert(known);
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::planted::{self, Bug};
 const LARGEST: u64 = 1 << 30;
 
 /// A file below `blocks/`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FoundFile {
     /// Its path below the cache directory.
     pub path: PathBuf,
@@ -48,7 +48,7 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Bytes>> {
 pub fn read_all(disk: &dyn Disk, file: &File, path: &Path) -> io::Result<Bytes> {
     let length = file.metadata()?.len();
     if length > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{length} bytes are too many for a block")));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{length} bytes are too many")));
     }
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     let mut filled = 0;

@@ -1,14 +1,14 @@
 //! Locks between processes: `flock` on one file per stripe of entities or views, and on one for rebuilding the manifest.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::collections::HashMap;
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::disk::{Disk, Open};
+use crate::disk::{Disk, Open, is_absent};
 
 /// How many stripes there are. Two entities that share one merely wait for each other.
 const STRIPES: u64 = 4096;
@@ -17,8 +17,10 @@ const STRIPES: u64 = 4096;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long somebody waits for a file of pushed rows, which is held as long as writing it takes.
 const PUSH_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a request waits after somebody has waited in vain, until the lock is had again.
+/// How long a request waits after somebody has waited in vain, until the lock is had again; and how long others do not
+/// wait at all then, such as the other blocks of that request.
 const IMPATIENCE: Duration = Duration::from_millis(20);
+const NO_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two tries to take a lock. flock has no timeout, so this asks again and again; the longest pause stays far
 /// below what a compute takes.
 const COMPUTE_PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
@@ -41,8 +43,8 @@ pub struct Locks {
     dir: PathBuf,
     /// Stripes that this process computes in: the locked file, and by how many threads.
     held: Mutex<HashMap<u64, (File, usize)>>,
-    /// Stripes for which somebody waited in vain, and nobody has had since.
-    stuck: Mutex<HashSet<(Purpose, u64)>>,
+    /// Stripes for which somebody waited in vain, when that last was, and which nobody has had since.
+    stuck: Mutex<HashMap<(Purpose, u64), Instant>>,
 }
 
 /// Nobody else rebuilds the manifest until this is dropped, or its process ends however that is.
@@ -56,7 +58,8 @@ pub struct RebuildGuard {
 pub struct StripeGuard<'a> {
     locks: &'a Locks,
     stripe: u64,
-    exclusive: Option<File>,
+    /// The locked file and where it was, unless threads share it.
+    exclusive: Option<(File, PathBuf)>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -110,8 +113,12 @@ impl Locks {
     /// The same for somebody whom a request waits for: while a holder does not go on, only the first waits for it.
     pub fn exclusive_in_passing(&self, purpose: Purpose, hash: u64) -> io::Result<StripeGuard<'_>> {
         let stripe = hash % STRIPES;
-        let is_stuck = lock(&self.stuck).contains(&(purpose, stripe));
-        self.exclusive_within(purpose, stripe, if is_stuck { IMPATIENCE } else { PATIENCE })
+        let patience = match lock(&self.stuck).get(&(purpose, stripe)) {
+            None => PATIENCE,
+            Some(last) if last.elapsed() < NO_PATIENCE => Duration::ZERO,
+            Some(_) => IMPATIENCE,
+        };
+        self.exclusive_within(purpose, stripe, patience)
     }
 
     fn exclusive_within(&self, purpose: Purpose, stripe: u64, patience: Duration) -> io::Result<StripeGuard<'_>> {
@@ -120,12 +127,14 @@ impl Locks {
         let taken = wait(patience, EXCLUSIVE_PAUSES, || {
             // Opened each time, because somebody may have removed the file: then others lock another one.
             let file = self.disk.open(&path, Open::Shared)?;
-            exclusive = (self.disk.try_lock(&file, &path)? && is_linked(&file)).then_some(file);
+            exclusive = (self.disk.try_lock(&file, &path)? && self.is_at(&file, &path)?).then_some(file);
             Ok(exclusive.is_some())
         })?;
         let mut stuck = lock(&self.stuck);
         if !taken {
-            stuck.insert((purpose, stripe));
+            if !patience.is_zero() {
+                stuck.insert((purpose, stripe), Instant::now());
+            }
             let what = format!(
                 "{} was held by another process for {patience:?}: see whether that one was stopped or its disk hangs",
                 path.display()
@@ -133,7 +142,16 @@ impl Locks {
             return Err(io::Error::new(io::ErrorKind::TimedOut, what));
         }
         stuck.remove(&(purpose, stripe));
-        Ok(StripeGuard { locks: self, stripe, exclusive })
+        Ok(StripeGuard { locks: self, stripe, exclusive: exclusive.map(|file| (file, path)) })
+    }
+
+    /// Whether a file is still what others find at its path: it was not removed, nor its directory renamed.
+    fn is_at(&self, file: &File, path: &Path) -> io::Result<bool> {
+        let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        match self.disk.metadata(path) {
+            Err(error) if is_absent(&error) => Ok(false),
+            found => Ok(place(found?) == place(file.metadata()?)),
+        }
     }
 
     /// Whether any process, this one included, computes in this stripe.
@@ -157,11 +175,6 @@ impl Locks {
     }
 }
 
-/// Whether nobody has removed the file.
-fn is_linked(file: &File) -> bool {
-    file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
-}
-
 /// Tries until it succeeds, at most for `timeout`, with pauses from the first to the second; whether it did.
 fn wait(
     timeout: Duration,
@@ -183,10 +196,12 @@ fn wait(
 }
 
 impl StripeGuard<'_> {
-    /// Fails where somebody removed the lock's file: then others may have taken the same stripe.
+    /// Fails where somebody removed or renamed the lock's file: then others may have taken the same stripe.
     pub fn check(&self) -> io::Result<()> {
         match &self.exclusive {
-            Some(file) if !is_linked(file) => Err(io::Error::other("the file of its lock was removed meanwhile")),
+            Some((file, path)) if !self.locks.is_at(file, path)? => {
+                Err(io::Error::other(format!("{}, its lock, was removed meanwhile: try again", path.display())))
+            }
             _ => Ok(()),
         }
     }
@@ -251,9 +266,12 @@ mod tests {
         let first = mine.exclusive_within(Purpose::Publish, 7, Duration::from_millis(50)).err().unwrap();
         assert_eq!(first.kind(), io::ErrorKind::TimedOut);
         assert!(first.to_string().contains("p007 was held by another process for 50ms"), "{first}");
-        assert!(lock(&mine.stuck).contains(&(Purpose::Publish, 7)));
-        let next = mine.exclusive_in_passing(Purpose::Publish, 7).err().unwrap();
-        assert!(next.to_string().contains("for 20ms"), "{next}");
+        let next = |mine: &Locks| mine.exclusive_in_passing(Purpose::Publish, 7).err().unwrap().to_string();
+        assert!(next(&mine).contains("for 0ns"), "{}", next(&mine));
+        let before = Instant::now().checked_sub(NO_PATIENCE).unwrap();
+        lock(&mine.stuck).insert((Purpose::Publish, 7), before);
+        let waited = next(&mine);
+        assert!(waited.contains("for 20ms"), "{waited}");
         drop(held);
         drop(mine.exclusive_in_passing(Purpose::Publish, 7).unwrap());
         assert!(lock(&mine.stuck).is_empty(), "the next one waits again");
@@ -267,6 +285,20 @@ mod tests {
         held.check().unwrap();
         std::fs::remove_file(dir.path().join("a007")).unwrap();
         mine.exclusive(Purpose::Push, 7).unwrap().check().unwrap();
-        assert!(held.check().unwrap_err().to_string().contains("removed"));
+        let error = held.check().unwrap_err().to_string();
+        assert!(error.contains("a007, its lock, was removed"), "{error}");
+    }
+
+    #[test]
+    fn a_lock_whose_directory_is_renamed_is_taken_anew_and_its_holder_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = dir.path().join("locks");
+        std::fs::create_dir(&at).unwrap();
+        let (mine, other) = (locks(&at), locks(&at));
+        let held = other.exclusive(Purpose::Push, 7).unwrap();
+        std::fs::rename(&at, dir.path().join("old")).unwrap();
+        std::fs::create_dir(&at).unwrap();
+        mine.exclusive(Purpose::Push, 7).unwrap().check().unwrap();
+        held.check().unwrap_err();
     }
 }

@@ -3,7 +3,7 @@
 mod blocks;
 mod directory;
 mod escape;
-mod files;
+pub(crate) mod files;
 #[cfg(test)]
 mod fuzz;
 mod generations;

@@ -10,6 +10,9 @@ use crate::disk::{Disk, is_absent};
 use crate::error::{Error, ErrorKind, Result};
 
 const MANIFEST: &str = "manifest.";
+/// The bit of a directory's mode (the sticky one, which says nothing where only the owner may write) that is set as long
+/// as it was not searched for what others left in it.
+const UNSEARCHED: u32 = 0o1000;
 
 /// Makes the directory where there is none, and only its owner may use it.
 pub(super) fn check_root(disk: &dyn Disk, root: &Path) -> Result<()> {
@@ -51,17 +54,14 @@ pub(super) fn check_root(disk: &dyn Disk, root: &Path) -> Result<()> {
         let mode = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(root, mode).map_err(|error| unavailable("make private", root, error))
     };
+    // Where others could write, they may have left something deep inside.
+    let deep = metadata.mode() & (0o022 | UNSEARCHED) != 0;
     if metadata.mode() & 0o077 != 0 {
-        set_mode(0o700)?;
+        // Nobody else can add to it from here on, and whoever opens it next does not take it for clean.
+        set_mode(if deep { 0o700 | UNSEARCHED } else { 0o700 })?;
     }
-    // Where others could write, they may have left something deep inside. Nobody else can add to it any more.
-    let deep = metadata.mode() & 0o022 != 0;
-    let checked = check_pieces(disk, root, user, deep);
-    if checked.is_err() && deep {
-        // As it was, so that the next one does not take it for clean.
-        set_mode(metadata.mode() & 0o7777)?;
-    }
-    checked
+    check_pieces(disk, root, user, deep)?;
+    if deep { set_mode(0o700) } else { Ok(()) }
 }
 
 /// Refuses what Larder did not put into the directory, or not for itself alone: links, which lead elsewhere, files with a

@@ -93,6 +93,24 @@ fn misses_are_remembered_with_entity_and_reason() {
 }
 
 #[test]
+fn a_block_from_the_future_is_computed_again_and_the_clock_is_the_reason() {
+    let desk = Desk::new();
+    let store = desk.open();
+    let (view, eurusd, day) = (view(), symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+    store.get_or_compute(&view, &eurusd, day, |gap| desk.compute(gap)).unwrap();
+    desk.clock.set(desk.clock.now_ns() - 3_600_000_000_000);
+    for outcome in [Outcome::Miss, Outcome::Hit] {
+        let answer = store.get_or_compute(&view, &eurusd, day, |gap| desk.compute(gap)).unwrap();
+        assert_eq!((answer.outcome(), desk.computes()), (outcome, 2));
+    }
+    store.flush();
+    let misses = store.manifest().read(|query| query.top_misses(Timestamp::from_secs(0), 10)).unwrap();
+    let mut reasons: Vec<_> = misses.iter().map(|miss| miss.reason.as_str()).collect();
+    reasons.sort_unstable();
+    assert_eq!(reasons, ["absent", "clock"]);
+}
+
+#[test]
 fn a_store_that_keeps_house_folds_by_itself() {
     let mut desk = Desk::new();
     desk.settings.manifest.fold_interval = Duration::from_millis(20);

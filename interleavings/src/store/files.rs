@@ -25,7 +25,7 @@ impl Disk {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FoundFile {
     pub path: PathBuf,
     pub bytes: u64,

@@ -22,6 +22,8 @@ pub enum Cause {
     Unreadable,
     /// It was older than the view's `max_age`.
     TooOld,
+    /// It was computed at a time that was still to come.
+    Clock,
     /// It was known only up to an earlier time than was asked for.
     Tail,
     /// Nobody had served its view before.
@@ -43,6 +45,7 @@ impl Cause {
             MissReason::Absent => None,
             MissReason::Tail => Some(Self::Tail),
             MissReason::Expired => Some(Self::TooOld),
+            MissReason::Clock => Some(Self::Clock),
             MissReason::Corrupt => Some(Self::Damaged),
             MissReason::Unreadable => Some(Self::Unreadable),
         }
@@ -71,6 +74,7 @@ impl Cause {
             Self::Damaged => "damaged",
             Self::Unreadable => "unreadable",
             Self::TooOld => "older_than_max_age",
+            Self::Clock => "clock_wrong",
             Self::Tail => "tail",
             Self::NewView => "new_view",
             Self::NewVersion => "new_version",
@@ -91,6 +95,7 @@ impl Cause {
             Self::Damaged => "damaged files",
             Self::Unreadable => "files that cannot be read",
             Self::TooOld => "older than max_age",
+            Self::Clock => "computed while a clock was wrong",
             Self::Tail => "asked beyond what is known so far",
             Self::NewView => "a new view",
             Self::NewVersion => "a new version of the view",
@@ -130,6 +135,9 @@ impl Cause {
             }
             Self::TooOld => {
                 "raise the view's max_age, or give it stale_while_revalidate, so that blocks are refreshed in the background"
+            }
+            Self::Clock => {
+                "set the clocks of this machine and of what shares its cache (`timedatectl`), and see that they are kept right; blocks from the future are computed again by themselves"
             }
             Self::Tail => {
                 "ask up to the last bar that has closed, not up to this moment: what lies beyond now - lateness is computed each time"

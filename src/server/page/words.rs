@@ -81,6 +81,7 @@ pub(super) fn reason(reason: MissReason) -> &'static str {
         MissReason::Absent => "not in the cache",
         MissReason::Tail => "cached up to an earlier time",
         MissReason::Expired => "older than max_age",
+        MissReason::Clock => "computed in the future: a clock is wrong",
         MissReason::Corrupt => "damaged on disk",
         MissReason::Unreadable => "unreadable on disk",
     }

@@ -2,8 +2,10 @@
 //! the last one before the machine dies.
 
 use larder::config::Durability;
+use larder::model::BlockId;
+use larder::registry::{DefinitionFile, Registry};
 use larder::store::{CacheDir, Publish};
-use larder::{ErrorKind, FeatureStore};
+use larder::{ErrorKind, FeatureStore, Span, Timestamp};
 
 use super::child::{Desk, Dice, Operation, Ways};
 use super::faulty::{Fault, Faulty};
@@ -13,7 +15,7 @@ use super::syscalls::check;
 use super::world::ENTITIES;
 use super::{is_long, times};
 use crate::damage::files;
-use crate::desk::quiet;
+use crate::desk::{quiet, symbol, time, view};
 
 /// Has an operation done on a file system that has this fault, and looks at what is left; whether it came so far.
 fn fails_at(before: &Prepared, operation: Operation, at: u64, fault: Fault) -> bool {
@@ -126,6 +128,69 @@ fn a_block_is_durable_although_another_one_beside_it_could_not_be_synced() {
             break;
         }
     }
+}
+
+#[test]
+fn a_block_is_durable_although_another_process_made_its_directory_and_could_not_sync_it() {
+    let desk = tempfile::tempdir().unwrap();
+    let (faulty, cache) = (Faulty::new(desk.path()), desk.path().join("cache"));
+    let open = || CacheDir::open_on(faulty.as_disk(), &cache, Publish::Durable, "one of two").unwrap();
+    let range = Span::Day.block_of(time("2024-03-01"));
+    let block =
+        BlockId { view: view().name().clone(), fingerprint: view().fingerprint(), entity: symbol("EURUSD"), range };
+    let (one, other) = (open(), open());
+    let publish = |dir: &CacheDir, bytes: &[u8]| {
+        dir.publish(&block, bytes, dir.generation(dir.slots(&block.view, &block.entity)))
+    };
+    assert!(publish(&one, b"first").unwrap());
+    // The first call whose failure leaves a file that was not synced.
+    let failed = (0..100).find(|at| {
+        other.evict(&block, |_| true).unwrap();
+        faulty.fail(*at, Fault::Once);
+        let published = publish(&other, b"second");
+        faulty.heal();
+        published.is_err() && other.read(&block).unwrap().is_some()
+    });
+    assert!(failed.is_some());
+    assert!(publish(&one, b"third").unwrap());
+    drop((one, other));
+    faulty.lose_all(&cache);
+    assert_eq!(open().read(&block).unwrap().as_deref(), Some(&b"third"[..]), "after call {failed:?} failed");
+}
+
+#[test]
+fn applied_definitions_are_there_once_that_was_said_and_whole_before() {
+    const FILES: [&str; 2] = ["[view.one]", "[view.two]"];
+    let files = |text: &str| vec![DefinitionFile { path: "/definitions/a.toml".into(), text: text.to_owned() }];
+    let (mut points, mut dice) = (0, Dice::new(0));
+    for fault in Fault::ALL {
+        for at in 0.. {
+            let desk = tempfile::tempdir().unwrap();
+            let (faulty, cache) = (Faulty::new(desk.path()), desk.path().join("cache"));
+            CacheDir::open_on(faulty.as_disk(), &cache, Publish::Fast, "apply").unwrap();
+            let registry = Registry::on(faulty.as_disk(), &cache);
+            let [first, second] = FILES.map(files);
+            faulty.fail(at, fault);
+            let added = registry.add(0, first.clone(), Timestamp::MIN, "ada");
+            let failed = faulty.failed() > 0;
+            faulty.heal();
+            faulty.lose_power(&cache, &mut dice);
+            match registry.latest().unwrap() {
+                Some(found) => assert_eq!(found.files, first, "{fault:?} of call {at}"),
+                None => assert!(added.is_err(), "{fault:?} of call {at}: it is lost"),
+            }
+            let base = registry.latest().unwrap().map_or(0, |version| version.number);
+            registry.add(base, second.clone(), Timestamp::MIN, "ben").unwrap();
+            faulty.lose_all(&cache);
+            assert_eq!(registry.latest().unwrap().map(|version| version.files), Some(second), "{fault:?} of call {at}");
+            if !failed {
+                break;
+            }
+            points += 1;
+        }
+    }
+    println!("applying: failed at {points} calls, then the power cut");
+    assert!(points > 20);
 }
 
 #[test]

@@ -24,8 +24,14 @@ fn signal(process: &Worker, signal: Signal) {
     kill_process(Pid::from_raw(process.id().cast_signed()).unwrap(), signal).unwrap();
 }
 
-/// Stops a process that does this after the first of these calls, has something done beside it, and lets it go on.
-fn beside_one_that_stands_still(operation: Operation, call: &str, slot: usize, meanwhile: impl FnOnce(&mut Desk)) {
+/// Stops a process that does this after the first, or whichever, of these calls, has something done beside it, and lets it
+/// go on.
+fn beside_one_that_stands_still(
+    operation: Operation,
+    (call, which): (&str, u32),
+    slot: usize,
+    meanwhile: impl FnOnce(&mut Desk),
+) {
     let Some(strace) = tool("strace") else { return };
     let prepared = Prepared::new(operation);
     let mut settings = quiet();
@@ -33,7 +39,7 @@ fn beside_one_that_stands_still(operation: Operation, call: &str, slot: usize, m
     settings.memory.max_mb = 0;
     let mut desk = Desk::open(&prepared.cache(), &prepared.world(), slot, settings);
     let mut process = prepared.start();
-    let strace = Strace::attach(&strace, &process, call, "signal=SIGSTOP:when=1");
+    let strace = Strace::attach(&strace, &process, call, &format!("signal=SIGSTOP:when={which}"));
     process.say("go");
     strace.wait_until_stopped();
     let id = Pid::from_raw(process.id().cast_signed()).unwrap();
@@ -100,7 +106,7 @@ fn nothing_is_published(desk: &mut Desk) {
 
 #[test]
 fn others_compute_themselves_what_a_process_that_was_stopped_computes() {
-    beside_one_that_stands_still(Operation::Publish, "flock", 1, |desk| {
+    beside_one_that_stands_still(Operation::Publish, ("flock", 1), 1, |desk| {
         let took = timed(|| desk.ask(ENTITIES - 1, 0, 1));
         assert!(took >= WAIT, "nobody computed: {took:?}");
         eprintln!("a stopped leader: answered after {took:?}");
@@ -110,17 +116,23 @@ fn others_compute_themselves_what_a_process_that_was_stopped_computes() {
 
 #[test]
 fn nobody_waits_for_a_process_that_was_stopped_while_it_publishes() {
-    beside_one_that_stands_still(Operation::Publish, "rename", 1, nothing_is_published);
+    beside_one_that_stands_still(Operation::Publish, ("rename", 1), 1, nothing_is_published);
 }
 
 #[test]
 fn nobody_waits_for_a_process_that_was_stopped_while_it_invalidates() {
-    beside_one_that_stands_still(Operation::Invalidate, "unlink", 1, nothing_is_published);
+    beside_one_that_stands_still(Operation::Invalidate, ("unlink", 1), 1, |desk| {
+        desk.ask(3, 0, 1);
+        assert_eq!(desk.ask(3, 0, 1), 1, "it holds the lock although it looks for files");
+        desk.invalidate(3).unwrap();
+    });
+    // The first one is that of what is true.
+    beside_one_that_stands_still(Operation::Invalidate, ("flock", 2), 1, nothing_is_published);
 }
 
 #[test]
 fn nobody_waits_for_a_process_that_was_stopped_while_it_pushes() {
-    beside_one_that_stands_still(Operation::Push, "rename", 0, |desk| {
+    beside_one_that_stands_still(Operation::Push, ("rename", 1), 0, |desk| {
         let took = timed(|| {
             let error = desk.try_to_push().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
@@ -133,7 +145,7 @@ fn nobody_waits_for_a_process_that_was_stopped_while_it_pushes() {
 
 #[test]
 fn nobody_waits_for_a_process_that_was_stopped_while_it_folds() {
-    beside_one_that_stands_still(Operation::Fold, "flock", 1, |desk| {
+    beside_one_that_stands_still(Operation::Fold, ("flock", 1), 1, |desk| {
         desk.ask(3, 0, 1);
         let took = timed(|| assert_eq!(desk.store.manifest().fold().unwrap_err().kind(), ErrorKind::Busy));
         eprintln!("a stopped fold: Busy after {took:?}");

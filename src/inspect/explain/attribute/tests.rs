@@ -196,8 +196,14 @@ fn entities_are_told_with_what_they_spent() {
 fn any_evidence() -> impl Strategy<Value = Evidence> {
     const NAMES: [&str; 2] = ["v", "w"];
     const ENTITIES: [&str; 3] = ["A", "B", "C"];
-    const REASONS: [MissReason; 5] =
-        [MissReason::Absent, MissReason::Tail, MissReason::Expired, MissReason::Corrupt, MissReason::Unreadable];
+    const REASONS: [MissReason; 6] = [
+        MissReason::Absent,
+        MissReason::Tail,
+        MissReason::Expired,
+        MissReason::Clock,
+        MissReason::Corrupt,
+        MissReason::Unreadable,
+    ];
     const REMOVALS: [RemovalReason; 6] = [
         RemovalReason::Orphan,
         RemovalReason::Expired,
@@ -209,7 +215,7 @@ fn any_evidence() -> impl Strategy<Value = Evidence> {
     let time = || NOW - 120..NOW + 1;
     (
         prop::collection::vec((0usize..2, 0usize..7, 0u64..1000), 0..8),
-        prop::collection::vec((time(), 0usize..2, 0usize..3, 0usize..5, 0u64..50), 0..20),
+        prop::collection::vec((time(), 0usize..2, 0usize..3, 0usize..6, 0u64..50), 0..20),
         prop::collection::vec((time(), 0usize..2, 0usize..3, 0usize..6, 0u64..50), 0..8),
         prop::collection::vec((time(), 0usize..2, 0usize..4, 0u64..50), 0..4),
         prop::collection::vec((0usize..2, 0i64..NOW), 0..4),
