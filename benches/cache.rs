@@ -1,7 +1,7 @@
-//! What a request costs: from memory, from disk, and on a miss beyond the compute itself.
+//! What a request costs: from memory, from disk, and on a miss beyond the compute itself; and an invalidation.
 //!
-//! `cargo bench --bench cache --features prometheus` prints the table of `docs/performance.md`; `-- memory`, `-- disk` and
-//! `-- miss` print a part of it. The data are those of the
+//! `cargo bench --bench cache --features prometheus` prints the table of `docs/performance.md`; `-- memory`, `-- disk`,
+//! `-- miss` and `-- invalidate` print a part of it. The data are those of the
 //! targets: blocks of 1,440 one-minute rows x 32 `Float64` features, 100 symbols x 20 days.
 
 #![allow(
@@ -100,6 +100,9 @@ fn main() {
     }
     if is_asked_for("disk") {
         disk(&cache, &view);
+    }
+    if is_asked_for("invalidate") {
+        invalidations(&cache, &view, &compute);
     }
 }
 
@@ -217,4 +220,29 @@ fn misses(dir: &Path, view: &FeatureView, compute: &impl Fn(&Gap) -> larder::Res
         }
         print(&format!("a miss beyond the compute, {durability:?}").to_lowercase(), times);
     }
+}
+
+/// On the disk when it returns.
+fn invalidations(
+    cache: &Path,
+    view: &FeatureView,
+    compute: &impl Fn(&Gap) -> larder::Result<arrow::array::RecordBatch>,
+) {
+    let store = open(cache, settings(0));
+    let timed = |blocks: u64, what: &dyn Fn() -> larder::Result<u64>| {
+        let began = Instant::now();
+        assert_eq!(what().expect("invalidated"), blocks);
+        began.elapsed()
+    };
+    let one = |at: usize| timed(1, &|| store.invalidate(view, &symbol(at), day(0)));
+    print("an invalidation of one block", (0..SYMBOLS).map(one).collect());
+    let entity = |at: usize| timed(DAYS as u64 - 1, &|| store.invalidate(view, &symbol(at), days()));
+    print("an invalidation of an entity's 19 blocks", (0..SYMBOLS / 2).map(entity).collect());
+    let whole = |_| {
+        for at in 0..SYMBOLS {
+            store.get_or_compute(view, &symbol(at), days(), compute).expect("computed");
+        }
+        timed((SYMBOLS * DAYS) as u64, &|| store.invalidate_view(view))
+    };
+    print("an invalidation of a view of 2,000 blocks, 100 entities", (0..3).map(whole).collect());
 }
