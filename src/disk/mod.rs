@@ -1,7 +1,7 @@
 //! What Larder asks of a file system.
 //!
-//! Blocks, pushed rows, journals and locks of a cache directory go through a [`Disk`]. What DuckDB does with its own file
-//! does not, nor does the shared table of generations once it is mapped, nor the registry of definitions.
+//! Blocks, pushed rows, journals, applied definitions and locks of a cache directory go through a [`Disk`]. What DuckDB does
+//! with its own file does not, nor does the shared table of generations once it is mapped.
 
 mod system;
 
@@ -26,6 +26,9 @@ pub enum Open {
 }
 
 /// A file system, as far as Larder needs one. Any number of threads use it at once.
+///
+/// Files are those of the operating system, so what implements this wraps [`SystemDisk`]: to count, to trace, to delay, to
+/// fail on purpose.
 ///
 /// - A call does all that it says or returns an error; only [`write`](Self::write) may do less, and says so.
 /// - [`rename`](Self::rename), [`link`](Self::link) and [`remove`](Self::remove) are atomic: whoever looks sees the state
