@@ -222,7 +222,7 @@ fn misses(dir: &Path, view: &FeatureView, compute: &impl Fn(&Gap) -> larder::Res
     }
 }
 
-/// On the disk when it returns.
+/// Each is on the disk when it returns.
 fn invalidations(
     cache: &Path,
     view: &FeatureView,

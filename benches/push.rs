@@ -83,16 +83,19 @@ fn main() {
         println!("{what:<58} p50 {:>10.2?}   n {}", times.get(times.len() / 2).expect("times"), times.len());
     };
     let last = DAYS * BARS_A_DAY;
-    measure("30 days of 5-minute bars of a new entity", (0..ENTITIES).map(|at| push(at, &bars(0, 30 * 288))).collect());
+    measure(
+        "30 days of 5-minute bars of a new entity",
+        (0..ENTITIES).map(|at| push(at, &bars(0, 30 * BARS_A_DAY))).collect(),
+    );
     // So that there are blocks to forget.
     for entity in 0..ENTITIES {
         let at = Timestamp::from_ns((FIRST + 30 * DAY) * 1_000);
         features.service(&service, &symbol(entity), &[at]).expect("answers");
     }
-    measure("a day of them", (0..ENTITIES).map(|at| push(at, &bars(30 * 288, 288))).collect());
+    measure("a day of them", (0..ENTITIES).map(|at| push(at, &bars(30 * BARS_A_DAY, BARS_A_DAY))).collect());
     measure(
         "the latest bar",
-        (0..10 * ENTITIES).map(|at| push(at % ENTITIES, &bars(last - 20 + at / 50, 1))).collect(),
+        (0..10 * ENTITIES).map(|at| push(at % ENTITIES, &bars(last - 20 + at / ENTITIES, 1))).collect(),
     );
     measure("a bar that is there already", (0..ENTITIES).map(|at| push(at, &bars(last - 20, 1))).collect());
 }

@@ -145,7 +145,8 @@ impl Process {
 
     fn invalidate(&self) {
         let version = self.world.version.fetch_add(1, Ordering::SeqCst) + 1;
-        self.dir.invalidate(&self.id.view, None, || NOW, |_, _| true).unwrap();
+        // Again where the file of its lock was removed.
+        while self.dir.invalidate(&self.id.view, None, || NOW, |_, _| true).1.is_err() {}
         self.world.acknowledged.store(version, Ordering::SeqCst);
     }
 }

@@ -205,7 +205,7 @@ impl FeatureStore {
         let core = &self.0.core;
         let scope = upkeep::Scope { view, version, entity, range };
         // Somebody asked for it, or something went: a push that took nothing away is no news.
-        let is_news = |record: &Record| matches!(record, Record::Invalidated(done) if done.blocks > 0);
+        let is_news = |record: &Record| matches!(record, Record::Removed { .. });
         let journal = |records: &[Record]| {
             if cause == "request" || records.iter().any(is_news) {
                 core.journal(records);

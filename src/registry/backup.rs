@@ -48,7 +48,10 @@ impl Registry {
         begun.push(format!(".{}.tmp", std::process::id()));
         let begun = PathBuf::from(begun);
         let disk = &*self.disk;
-        let written = write(disk, &begun, &text).and_then(|()| disk.rename(&begun, file));
+        let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let written = write(disk, &begun, &text)
+            .and_then(|()| disk.rename(&begun, file))
+            .and_then(|()| disk.sync_directory(directory));
         if let Err(error) = written {
             let _ = disk.remove(&begun);
             return Err(failed("write", file, error));

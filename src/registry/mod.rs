@@ -106,7 +106,7 @@ impl Registry {
     /// # Errors
     /// `Unavailable` where the directory cannot be read.
     pub fn numbers(&self) -> Result<Vec<u64>> {
-        self.refuse_link()?;
+        self.refuse_others()?;
         let names =
             files::names(&*self.disk, &self.directory).map_err(|error| failed("read", &self.directory, error))?;
         let number = |name: &OsString| name.to_str()?.strip_suffix(".json")?.parse::<u64>().ok();
@@ -160,7 +160,7 @@ impl Registry {
 
     /// Keeps everybody else from adding versions until it is dropped; makes the directory.
     fn lock(&self) -> Result<File> {
-        self.refuse_link()?;
+        self.refuse_others()?;
         self.disk.make_directory(&self.directory).map_err(|error| failed("make", &self.directory, error))?;
         let path = self.directory.join(LOCK);
         let lock = self.disk.open(&path, Open::Shared).map_err(|error| failed("open", &path, error))?;
@@ -176,11 +176,13 @@ impl Registry {
         Ok(lock)
     }
 
-    /// A link leads out of the cache.
-    fn refuse_link(&self) -> Result<()> {
-        match self.disk.metadata(&self.directory).is_ok_and(|metadata| metadata.is_symlink()) {
-            true => Err(failed("use", &self.directory, io::Error::other("it is a link: remove it"))),
-            false => Ok(()),
+    /// A link leads out of the cache, and a file holds no versions.
+    fn refuse_others(&self) -> Result<()> {
+        match self.disk.metadata(&self.directory) {
+            Ok(metadata) if !metadata.is_dir() => {
+                Err(failed("use", &self.directory, io::Error::other("it is a link or a file: remove it")))
+            }
+            _ => Ok(()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! The blocks of a directory: published and taken away, so that none comes back that was invalidated.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,6 @@ use super::directory::{CacheDir, unavailable};
 use super::files::{self, FoundFile, Publish};
 use super::generations::{Generation, Slots};
 use super::layout::{BLOCKS, PathIdentity, QUARANTINE, block_path, entity_directories, identity_of, view_path};
-use super::locks::Purpose;
 use crate::error::Result;
 use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
 use crate::planted::{self, Bug};
@@ -51,7 +51,7 @@ impl CacheDir {
         let made_directories = {
             // Checked and renamed under one lock, which `invalidate` takes too: a compute that began
             // before an invalidation must not put its values back after it.
-            let lock = self.locking(|| self.locks.exclusive_in_passing(Purpose::Publish, publish_stripe(&id.view)))?;
+            let lock = self.locking(|| self.locks.publish_in_passing(publish_stripe(&id.view)))?;
             lock.check()?;
             if self.generation(slots) != generation && !planted::is(Bug::PublishedUnchecked) {
                 return Ok(false);
@@ -80,7 +80,8 @@ impl CacheDir {
     /// version of the view, and makes every copy in any process's memory old.
     ///
     /// When this returns, no process serves the removed blocks, no compute that began before can
-    /// publish them, and a crash of the machine does not bring them back. Returns their paths, and when it was.
+    /// publish them, and a crash of the machine does not bring them back. Returns what is gone, also where the rest
+    /// failed, and when it was done.
     ///
     /// # Errors
     /// `Unavailable` where a file cannot be removed, `Busy` where whoever publishes does not come to an end: the
@@ -90,11 +91,27 @@ impl CacheDir {
         view: &ViewName,
         entity: Option<&EntityKey>,
         now: impl Fn() -> Timestamp,
+        goes: impl FnMut(&FoundFile, &PathIdentity) -> bool,
+    ) -> (Vec<(PathBuf, PathIdentity)>, Result<Timestamp>) {
+        let mut gone = Vec::new();
+        let at = self.invalidate_into(&mut gone, view, entity, now, goes);
+        // One may have come again in between.
+        gone.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        gone.dedup_by(|(one, _), (other, _)| one == other);
+        (gone, at)
+    }
+
+    fn invalidate_into(
+        &self,
+        gone: &mut Vec<(PathBuf, PathIdentity)>,
+        view: &ViewName,
+        entity: Option<&EntityKey>,
+        now: impl Fn() -> Timestamp,
         mut goes: impl FnMut(&FoundFile, &PathIdentity) -> bool,
-    ) -> Result<(Vec<(PathBuf, PathIdentity)>, Timestamp)> {
+    ) -> Result<Timestamp> {
         let failed = |error| unavailable("invalidate blocks in", &self.root, error);
-        self.rejoin()?;
-        self.generations.load().wait_until_noticed();
+        let all_know_the_table = || self.rejoin().map(|()| self.generations.load().wait_until_noticed());
+        all_know_the_table()?;
         // Asked first, because a table that cannot be written must not cost blocks.
         if !self.generations.load().is_writable() {
             return Err(failed(io::ErrorKind::ReadOnlyFilesystem.into()));
@@ -104,52 +121,56 @@ impl CacheDir {
             Some(entity) => self.generations.load().raise_entity(self.slots(view, entity)),
             None => self.generations.load().raise_view(Slots::of(view, "")),
         };
-        let remove = |found: &[(PathBuf, PathIdentity)]| {
-            let mut paths = found.iter().map(|(path, _)| self.root.join(path));
-            paths.try_for_each(|path| files::remove(&*self.disk, &path).map(drop))
-        };
-        let (mut gone, mut staying) = (Vec::new(), HashSet::new());
+        let remove = |path: &Path| files::remove(&*self.disk, &self.root.join(path)).map(drop);
+        let (mut staying, hasher) = (HashSet::new(), RandomState::new());
         let mut sweep = || -> io::Result<()> {
-            // Before, for somebody who publishes although this holds the lock, because its file was removed: he sees it,
-            // or his block is among those found below.
-            raise()?;
             // What is read through a link would be read again.
             self.take_links_away(view, entity)?;
             let mut found = Vec::new();
             for directory in self.directories_of(view, entity)? {
-                let mut visit = |file: FoundFile| match identity_of(&file.path) {
-                    Some(_) if staying.contains(&file) => {}
-                    Some(identity) if goes(&file, &identity) => found.push((file.path, identity)),
-                    _ => drop(staying.insert(file)),
+                let mut visit = |file: FoundFile| {
+                    let (Some(identity), looked_at) = (identity_of(&file.path), hasher.hash_one(&file)) else { return };
+                    if staying.contains(&looked_at) {
+                    } else if goes(&file, &identity) {
+                        found.push((file.path, identity));
+                    } else {
+                        staying.insert(looked_at);
+                    }
                 };
                 files::list(&*self.disk, &self.root, &directory, &mut visit)?;
             }
-            if !planted::is(Bug::RemovedAfterRaise) {
-                remove(&found)?;
+            for (path, identity) in found {
+                if !planted::is(Bug::RemovedAfterRaise) {
+                    remove(&path)?;
+                }
+                gone.push((path, identity));
             }
-            gone.extend(found);
             Ok(())
         };
-        // First without the lock, which nobody gets who publishes for the view: files may be many, and have to be read.
+        // First without the lock, which nobody gets who publishes for the view: to read and to remove many files takes
+        // long. Nobody who publishes meanwhile is disturbed.
         sweep().map_err(failed)?;
         let at = {
-            // Then what came meanwhile. Whoever extends a tail that is still there would publish its old part again between
-            // removing and raising. After the raise, which is also for whoever read a file in between, its generation is old.
-            let _lock =
-                self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(view))).map_err(failed)?;
-            sweep().and_then(|()| raise()).map_err(failed)?;
+            let lock = self.locking(|| self.locks.publish(publish_stripe(view))).map_err(failed)?;
+            // For somebody who publishes although this holds the lock, because its file was removed: he sees it, or his
+            // block is among those found below.
+            raise().map_err(failed)?;
+            sweep().map_err(failed)?;
+            all_know_the_table()?;
+            // Whoever extends a tail that was still there would publish its old part again, and whoever read a file keeps a
+            // copy: from here on their generation is old.
+            raise().map_err(failed)?;
+            // Or somebody read the one in between, and has published with another lock.
+            lock.check().map_err(failed)?;
             now()
         };
         if planted::is(Bug::RemovedAfterRaise) {
-            remove(&gone).map_err(failed)?;
+            gone.iter().try_for_each(|(path, _)| remove(path)).map_err(failed)?;
         }
         if !planted::is(Bug::RemovalNotSynced) {
             self.sync_removed(view, entity).map_err(failed)?;
         }
-        // One that came again in between.
-        gone.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        gone.dedup_by(|(one, _), (other, _)| one == other);
-        Ok((gone, at))
+        Ok(at)
     }
 
     /// Makes every copy of a view's blocks in any process's memory old, and forbids what is computed at this moment to be
@@ -162,7 +183,7 @@ impl CacheDir {
         let failed = |error| unavailable("raise the generation in", &self.root, error);
         self.rejoin()?;
         self.generations.load().wait_until_noticed();
-        let _lock = self.locking(|| self.locks.exclusive(Purpose::Publish, publish_stripe(view))).map_err(failed)?;
+        let _lock = self.locking(|| self.locks.publish(publish_stripe(view))).map_err(failed)?;
         self.generations.load().raise_view(Slots::of(view, "")).map_err(failed)
     }
 
@@ -227,9 +248,7 @@ impl CacheDir {
         let path = self.root.join(&below);
         let failed = |error| unavailable("remove", &path, error);
         // Under the lock of publishing, so that the file is not replaced between asking and removing.
-        let _lock = self
-            .locking(|| self.locks.exclusive_in_passing(Purpose::Publish, publish_stripe(&id.view)))
-            .map_err(failed)?;
+        let _lock = self.locking(|| self.locks.publish_in_passing(publish_stripe(&id.view))).map_err(failed)?;
         let led_astray = || path.parent().and_then(|parent| files::link_on_the_way(&*self.disk, &self.root, parent));
         if !self.stat(&below).is_some_and(|file| goes(&file)) || led_astray().is_some() {
             return Ok(false);
@@ -250,9 +269,7 @@ impl CacheDir {
         let Some(identity) = identity_of(path) else { return Ok(None) };
         let from = self.root.join(path);
         let failed = |error| unavailable("quarantine", &from, error);
-        let _lock = self
-            .locking(|| self.locks.exclusive_in_passing(Purpose::Publish, publish_stripe(&identity.view)))
-            .map_err(failed)?;
+        let _lock = self.locking(|| self.locks.publish_in_passing(publish_stripe(&identity.view))).map_err(failed)?;
         // A link is read by nobody, and is bad whatever it points to.
         if from.parent().is_some_and(|parent| files::link_on_the_way(&*self.disk, &self.root, parent).is_some()) {
             return Ok(None);
@@ -306,27 +323,55 @@ mod tests {
         std::thread::scope(|scope| {
             let (mut looks, mut extending) = (0, None);
             let now = || Timestamp::from_ns(0);
-            let (gone, _) = dir
-                .invalidate(&id.view, Some(&id.entity), now, |file, _| {
-                    looks += 1;
-                    let (other, id) = (&other, &id);
-                    // The file is still there: somebody reads it under the present generation.
-                    let generation = other.generation(slots);
-                    assert!(other.read(id).unwrap().is_some());
-                    if looks == 1 {
-                        assert!(other.publish(id, b"old and more", generation).unwrap(), "nobody has to wait yet");
-                        return false;
-                    }
-                    assert_eq!(file.bytes, 12, "what came meanwhile is looked at too");
-                    extending =
-                        Some(scope.spawn(move || other.publish(id, b"old and still more", generation).unwrap()));
-                    true
-                })
-                .unwrap();
+            let (gone, done) = dir.invalidate(&id.view, Some(&id.entity), now, |file, _| {
+                looks += 1;
+                let (other, id) = (&other, &id);
+                // The file is still there: somebody reads it under the present generation.
+                let generation = other.generation(slots);
+                assert!(other.read(id).unwrap().is_some());
+                if looks == 1 {
+                    assert!(other.publish(id, b"old and more", generation).unwrap(), "nobody has to wait yet");
+                    return false;
+                }
+                assert_eq!(file.bytes, 12, "what came meanwhile is looked at too");
+                extending = Some(scope.spawn(move || other.publish(id, b"old and still more", generation).unwrap()));
+                true
+            });
+            done.unwrap();
             assert_eq!((gone.len(), looks), (1, 2));
             assert!(!extending.unwrap().join().unwrap(), "its generation is old by then");
         });
         assert!(dir.read(&id).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_invalidation_whose_lock_is_removed_says_so_and_what_is_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = open(root.path());
+        let (id, slots) = (id(), dir.slots(&id().view, &id().entity));
+        assert!(dir.publish(&id, b"old", dir.generation(slots)).unwrap());
+        let lock = root.path().join("cache/locks").join(format!("p{:03x}", publish_stripe(&id.view) % 4096));
+        let mut looks = 0;
+        let invalidate = |looks: &mut u32| {
+            dir.invalidate(
+                &id.view,
+                None,
+                || Timestamp::from_ns(0),
+                |_, _| {
+                    *looks += 1;
+                    // It is held from the second look on, for which there is something new.
+                    match *looks {
+                        1 => assert!(dir.publish(&id, b"old and more", dir.generation(slots)).unwrap()),
+                        _ => std::fs::remove_file(&lock).unwrap(),
+                    }
+                    *looks > 1
+                },
+            )
+        };
+        let (gone, done) = invalidate(&mut looks);
+        assert!(done.unwrap_err().to_string().contains("cannot invalidate"), "somebody may have published since");
+        assert_eq!((gone.len(), looks), (1, 2));
+        assert_eq!(invalidate(&mut looks).1.unwrap(), Timestamp::from_ns(0));
     }
 
     #[test]

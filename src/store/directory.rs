@@ -1,6 +1,6 @@
 //! The cache directory as a whole.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -35,9 +35,9 @@ pub struct CacheDir {
     /// When the table of generations was last looked at, in nanoseconds.
     joined: AtomicI64,
     staging: Mutex<Option<Staging>>,
-    /// Directories whose names are known to survive a crash of the machine: the hash of the path, the inode, when it was
+    /// Directories whose names are known to survive a crash of the machine: by the hash of the path, the inode and when it was
     /// made. Not those that are there: whoever made them may have failed to sync them, or does not have to.
-    synced: Mutex<HashSet<(u64, u64, Option<SystemTime>)>>,
+    synced: Mutex<HashMap<u64, (u64, SystemTime)>>,
 }
 
 impl CacheDir {
@@ -245,6 +245,15 @@ impl CacheDir {
         files::rename(&*self.disk, part, target)
     }
 
+    /// The same with one more name, which nothing may have.
+    pub(super) fn link(&self, part: &Path, target: &Path) -> io::Result<()> {
+        if let Some(parent) = target.parent() {
+            files::take_links_away(&*self.disk, &self.root, parent)?;
+            self.disk.make_directory(parent)?;
+        }
+        self.disk.link(part, target)
+    }
+
     pub(super) fn part(&self) -> io::Result<PathBuf> {
         let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
         if !staging.as_ref().is_some_and(Staging::exists) {
@@ -260,31 +269,26 @@ impl CacheDir {
         let Some(parent) = target.parent().filter(|_| !planted::is(Bug::DirectoryNotSynced)) else { return Ok(()) };
         // As long as it is the same one, nobody has removed those above it. Its inode alone may be another's by now.
         let metadata = self.disk.metadata(parent)?;
-        let path = XxHash3_64::oneshot(parent.as_os_str().as_encoded_bytes());
-        let known = (path, metadata.ino(), metadata.created().ok());
+        let (path, born) = (XxHash3_64::oneshot(parent.as_os_str().as_encoded_bytes()), metadata.created().ok());
         let synced = || self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_synced = !made_directories && synced().contains(&known);
+        let known = born.map(|born| (metadata.ino(), born));
+        let is_synced = !made_directories && known.is_some() && synced().get(&path).copied() == known;
         for directory in parent.ancestors() {
             self.disk.sync_directory(directory)?;
             if is_synced || directory == self.root {
                 break;
             }
         }
-        synced().insert(known);
+        if let Some(known) = known {
+            synced().insert(path, known);
+        }
         Ok(())
     }
 
-    /// Puts a file in its place, in one step, unless `may` says no once it is written, and on the disk before this returns.
-    pub(super) fn publish_synced(
-        &self,
-        part: &Path,
-        target: &Path,
-        bytes: &[u8],
-        may: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<()> {
+    /// Puts a file in its place, in one step, and on the disk before this returns.
+    pub(super) fn publish_synced(&self, part: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
         let disk = &*self.disk;
         let written = files::write_part(disk, part, bytes, Publish::Durable)
-            .and_then(|()| may())
             .and_then(|()| self.rename(part, target))
             .and_then(|made| self.sync_published(target, made));
         if written.is_err() {

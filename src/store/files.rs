@@ -48,7 +48,10 @@ pub fn read(disk: &dyn Disk, path: &Path) -> io::Result<Option<Bytes>> {
 pub fn read_all(disk: &dyn Disk, file: &File, path: &Path) -> io::Result<Bytes> {
     let length = file.metadata()?.len();
     if length > LARGEST {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("{length} bytes are too many")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("{length} bytes are more than the {LARGEST} that are read"),
+        ));
     }
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
     let mut filled = 0;
@@ -141,7 +144,7 @@ pub fn link_on_the_way(disk: &dyn Disk, root: &Path, directory: &Path) -> Option
 /// Removes the links on the way to `directory`, and nothing of what they lead to.
 pub fn take_links_away(disk: &dyn Disk, root: &Path, directory: &Path) -> io::Result<()> {
     while let Some(link) = link_on_the_way(disk, root, directory) {
-        disk.remove(&link)?;
+        remove(disk, &link)?;
     }
     Ok(())
 }

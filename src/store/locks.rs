@@ -1,4 +1,5 @@
-//! Locks between processes: `flock` on one file per stripe of entities or views, and on one for rebuilding the manifest.
+//! Locks between processes: `flock` on one file per stripe of entities or views, on one for rebuilding the manifest, and on
+//! files that are replaced.
 
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
@@ -15,27 +16,14 @@ const STRIPES: u64 = 4096;
 
 /// How long somebody waits for what is held for microseconds: whoever holds it longer was stopped, or its disk hangs.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long somebody waits for a file of pushed rows, which is held as long as writing it takes.
-const PUSH_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a request waits after somebody has waited in vain, until the lock is had again; and how long others do not
-/// wait at all then, such as the other blocks of that request.
+/// How long a request waits after somebody has waited in vain, until the lock is had again.
 const IMPATIENCE: Duration = Duration::from_millis(20);
-const NO_PATIENCE: Duration = Duration::from_secs(1);
+/// For how long nobody waits at all then, such as the other blocks of that request.
+const NOT_AGAIN_FOR: Duration = Duration::from_secs(1);
 /// Between two tries to take a lock. flock has no timeout, so this asks again and again; the longest pause stays far
 /// below what a compute takes.
 const COMPUTE_PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
 const EXCLUSIVE_PAUSES: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(2));
-
-/// What a stripe is locked for. One never waits for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Purpose {
-    /// Computing a block: long, shared by the threads of one process.
-    Compute,
-    /// Renaming a block into place or invalidating: microseconds.
-    Publish,
-    /// Adding rows to a file of pushed rows: as long as writing it takes.
-    Push,
-}
 
 /// The lock files of a cache directory.
 pub struct Locks {
@@ -43,8 +31,8 @@ pub struct Locks {
     dir: PathBuf,
     /// Stripes that this process computes in: the locked file, and by how many threads.
     held: Mutex<HashMap<u64, (File, usize)>>,
-    /// Stripes for which somebody waited in vain, when that last was, and which nobody has had since.
-    stuck: Mutex<HashMap<(Purpose, u64), Instant>>,
+    /// Stripes for publishing for which somebody waited in vain, when that last was, and which nobody has had since.
+    stuck: Mutex<HashMap<u64, Instant>>,
 }
 
 /// Nobody else rebuilds the manifest until this is dropped, or its process ends however that is.
@@ -95,7 +83,7 @@ impl Locks {
             *threads += 1;
             return Ok(true);
         }
-        let path = self.file(Purpose::Compute, stripe);
+        let path = self.compute_file(stripe);
         let file = self.disk.open(&path, Open::Shared)?;
         let taken = self.disk.try_lock(&file, &path)?;
         if taken {
@@ -104,54 +92,35 @@ impl Locks {
         Ok(taken)
     }
 
-    /// Takes a stripe for itself. It is held for a short time, so `TimedOut` says that its holder does not go on.
-    pub fn exclusive(&self, purpose: Purpose, hash: u64) -> io::Result<StripeGuard<'_>> {
-        let patience = if purpose == Purpose::Push { PUSH_PATIENCE } else { PATIENCE };
-        self.exclusive_within(purpose, hash % STRIPES, patience)
+    /// Takes a stripe for publishing or invalidating, which is held for microseconds, so `TimedOut` says that its holder does
+    /// not go on.
+    pub fn publish(&self, hash: u64) -> io::Result<StripeGuard<'_>> {
+        self.publish_within(hash % STRIPES, PATIENCE)
     }
 
     /// The same for somebody whom a request waits for: while a holder does not go on, only the first waits for it.
-    pub fn exclusive_in_passing(&self, purpose: Purpose, hash: u64) -> io::Result<StripeGuard<'_>> {
+    pub fn publish_in_passing(&self, hash: u64) -> io::Result<StripeGuard<'_>> {
         let stripe = hash % STRIPES;
-        let patience = match lock(&self.stuck).get(&(purpose, stripe)) {
+        let patience = match lock(&self.stuck).get(&stripe) {
             None => PATIENCE,
-            Some(last) if last.elapsed() < NO_PATIENCE => Duration::ZERO,
+            Some(last) if last.elapsed() < NOT_AGAIN_FOR => Duration::ZERO,
             Some(_) => IMPATIENCE,
         };
-        self.exclusive_within(purpose, stripe, patience)
+        self.publish_within(stripe, patience)
     }
 
-    fn exclusive_within(&self, purpose: Purpose, stripe: u64, patience: Duration) -> io::Result<StripeGuard<'_>> {
-        let path = self.file(purpose, stripe);
-        let mut exclusive = None;
-        let taken = wait(patience, EXCLUSIVE_PAUSES, || {
-            // Opened each time, because somebody may have removed the file: then others lock another one.
-            let file = self.disk.open(&path, Open::Shared)?;
-            exclusive = (self.disk.try_lock(&file, &path)? && self.is_at(&file, &path)?).then_some(file);
-            Ok(exclusive.is_some())
-        })?;
+    fn publish_within(&self, stripe: u64, patience: Duration) -> io::Result<StripeGuard<'_>> {
+        let path = self.dir.join(format!("p{stripe:03x}"));
+        let held = hold(&*self.disk, &path, Open::Shared, patience);
         let mut stuck = lock(&self.stuck);
-        if !taken {
-            if !patience.is_zero() {
-                stuck.insert((purpose, stripe), Instant::now());
+        match &held {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && !patience.is_zero() => {
+                stuck.insert(stripe, Instant::now());
             }
-            let what = format!(
-                "{} was held by another process for {patience:?}: see whether that one was stopped or its disk hangs",
-                path.display()
-            );
-            return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+            Ok(_) => drop(stuck.remove(&stripe)),
+            Err(_) => {}
         }
-        stuck.remove(&(purpose, stripe));
-        Ok(StripeGuard { locks: self, stripe, exclusive: exclusive.map(|file| (file, path)) })
-    }
-
-    /// Whether a file is still what others find at its path: it was not removed, nor its directory renamed.
-    fn is_at(&self, file: &File, path: &Path) -> io::Result<bool> {
-        let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
-        match self.disk.metadata(path) {
-            Err(error) if is_absent(&error) => Ok(false),
-            found => Ok(place(found?) == place(file.metadata()?)),
-        }
+        Ok(StripeGuard { locks: self, stripe, exclusive: Some((held?, path)) })
     }
 
     /// Whether any process, this one included, computes in this stripe.
@@ -160,18 +129,42 @@ impl Locks {
         if lock(&self.held).contains_key(&stripe) {
             return true;
         }
-        let path = self.file(Purpose::Compute, stripe);
+        let path = self.compute_file(stripe);
         let Ok(file) = self.disk.open(&path, Open::Shared) else { return false };
         self.disk.try_lock(&file, &path).is_ok_and(|taken| !taken)
     }
 
-    fn file(&self, purpose: Purpose, stripe: u64) -> PathBuf {
-        let letter = match purpose {
-            Purpose::Compute => 'c',
-            Purpose::Publish => 'p',
-            Purpose::Push => 'a',
+    fn compute_file(&self, stripe: u64) -> PathBuf {
+        self.dir.join(format!("c{stripe:03x}"))
+    }
+}
+
+/// Opens and locks the file that is at a path, whatever others remove or replace meanwhile. `TimedOut` where somebody has it
+/// for longer than `patience`.
+pub fn hold(disk: &dyn Disk, path: &Path, how: Open, patience: Duration) -> io::Result<File> {
+    let mut held = None;
+    wait(patience, EXCLUSIVE_PAUSES, || {
+        // Opened each time, because the file that it was may be another one by now.
+        let file = disk.open(path, how)?;
+        held = (disk.try_lock(&file, path)? && is_at(disk, &file, path)?).then_some(file);
+        Ok(held.is_some())
+    })?;
+    held.ok_or_else(|| {
+        let held = match patience {
+            Duration::ZERO => "is held by another process, for which somebody waited in vain a moment ago".to_owned(),
+            patience => format!("was held by another process for {patience:?}"),
         };
-        self.dir.join(format!("{letter}{stripe:03x}"))
+        let what = format!("{} {held}: see whether that one was stopped or its disk hangs", path.display());
+        io::Error::new(io::ErrorKind::TimedOut, what)
+    })
+}
+
+/// Whether a file is still what others find at its path: it was not removed or replaced, nor its directory renamed.
+fn is_at(disk: &dyn Disk, file: &File, path: &Path) -> io::Result<bool> {
+    let place = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    match disk.metadata(path) {
+        Err(error) if is_absent(&error) => Ok(false),
+        found => Ok(place(found?) == place(file.metadata()?)),
     }
 }
 
@@ -199,7 +192,7 @@ impl StripeGuard<'_> {
     /// Fails where somebody removed or renamed the lock's file: then others may have taken the same stripe.
     pub fn check(&self) -> io::Result<()> {
         match &self.exclusive {
-            Some((file, path)) if !self.locks.is_at(file, path)? => {
+            Some((file, path)) if !is_at(&*self.locks.disk, file, path)? => {
                 Err(io::Error::other(format!("{}, its lock, was removed meanwhile: try again", path.display())))
             }
             _ => Ok(()),
@@ -254,26 +247,26 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let locks = locks(dir.path());
         let _computing = locks.compute(7, Duration::ZERO).unwrap().unwrap();
-        drop(locks.exclusive(Purpose::Publish, 7).unwrap());
-        drop(locks.exclusive(Purpose::Publish, 7).unwrap());
+        drop(locks.publish(7).unwrap());
+        drop(locks.publish(7).unwrap());
     }
 
     #[test]
     fn for_a_holder_that_does_not_go_on_one_waits_and_the_others_do_not() {
         let dir = tempfile::tempdir().unwrap();
         let (mine, other) = (locks(dir.path()), locks(dir.path()));
-        let held = other.exclusive(Purpose::Publish, 7).unwrap();
-        let first = mine.exclusive_within(Purpose::Publish, 7, Duration::from_millis(50)).err().unwrap();
+        let held = other.publish(7).unwrap();
+        let first = mine.publish_within(7, Duration::from_millis(50)).err().unwrap();
         assert_eq!(first.kind(), io::ErrorKind::TimedOut);
         assert!(first.to_string().contains("p007 was held by another process for 50ms"), "{first}");
-        let next = |mine: &Locks| mine.exclusive_in_passing(Purpose::Publish, 7).err().unwrap().to_string();
-        assert!(next(&mine).contains("for 0ns"), "{}", next(&mine));
-        let before = Instant::now().checked_sub(NO_PATIENCE).unwrap();
-        lock(&mine.stuck).insert((Purpose::Publish, 7), before);
+        let next = |mine: &Locks| mine.publish_in_passing(7).err().unwrap().to_string();
+        assert!(next(&mine).contains("in vain a moment ago"), "{}", next(&mine));
+        let before = Instant::now().checked_sub(NOT_AGAIN_FOR).unwrap();
+        lock(&mine.stuck).insert(7, before);
         let waited = next(&mine);
         assert!(waited.contains("for 20ms"), "{waited}");
         drop(held);
-        drop(mine.exclusive_in_passing(Purpose::Publish, 7).unwrap());
+        drop(mine.publish_in_passing(7).unwrap());
         assert!(lock(&mine.stuck).is_empty(), "the next one waits again");
     }
 
@@ -281,12 +274,12 @@ mod tests {
     fn a_lock_whose_file_is_removed_is_taken_anew_and_its_holder_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let (mine, other) = (locks(dir.path()), locks(dir.path()));
-        let held = other.exclusive(Purpose::Push, 7).unwrap();
+        let held = other.publish(7).unwrap();
         held.check().unwrap();
-        std::fs::remove_file(dir.path().join("a007")).unwrap();
-        mine.exclusive(Purpose::Push, 7).unwrap().check().unwrap();
+        std::fs::remove_file(dir.path().join("p007")).unwrap();
+        mine.publish(7).unwrap().check().unwrap();
         let error = held.check().unwrap_err().to_string();
-        assert!(error.contains("a007, its lock, was removed"), "{error}");
+        assert!(error.contains("p007, its lock, was removed"), "{error}");
     }
 
     #[test]
@@ -295,10 +288,10 @@ mod tests {
         let at = dir.path().join("locks");
         std::fs::create_dir(&at).unwrap();
         let (mine, other) = (locks(&at), locks(&at));
-        let held = other.exclusive(Purpose::Push, 7).unwrap();
+        let held = other.publish(7).unwrap();
         std::fs::rename(&at, dir.path().join("old")).unwrap();
         std::fs::create_dir(&at).unwrap();
-        mine.exclusive(Purpose::Push, 7).unwrap().check().unwrap();
+        mine.publish(7).unwrap().check().unwrap();
         held.check().unwrap_err();
     }
 }

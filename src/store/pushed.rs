@@ -5,20 +5,22 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use twox_hash::XxHash3_64;
 
 use super::directory::{CacheDir, unavailable};
-use super::files;
+use super::files::{self, Publish};
 use super::layout::{PUSHED, pushed_directory, pushed_identity, pushed_path};
-use super::locks::Purpose;
+use super::locks::hold;
 use crate::disk::{Disk, Open, is_absent};
 use crate::error::Result;
 use crate::model::{EntityKey, SourceName, Timestamp};
 
 /// Where notes of pushes lie whose invalidations are not done yet.
 const UNFINISHED: &str = "unfinished";
+/// How long somebody waits for whoever writes a file of pushed rows.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A file with the rows of one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,8 @@ impl CacheDir {
     /// Replaces the file of a day's pushed rows by what `edit` makes of what is there; `None` leaves it. Nobody else
     /// writes it meanwhile, whoever reads it sees the old one or the new one, and when this returns it is on the disk.
     ///
+    /// `edit` is asked again where somebody else was the first to make the file.
+    ///
     /// # Errors
     /// That of `edit`; `Unavailable` where it can be neither read nor written, `Busy` where whoever writes it does not come
     /// to an end: then the old one is left.
@@ -80,25 +84,39 @@ impl CacheDir {
         source: &SourceName,
         entity: Option<&EntityKey>,
         day: Timestamp,
-        edit: impl FnOnce(&Path, Option<Bytes>) -> Result<Option<Vec<u8>>>,
+        mut edit: impl FnMut(&Path, Option<Bytes>) -> Result<Option<Vec<u8>>>,
     ) -> Result<()> {
-        let below = pushed_path(source, entity, day);
-        let target = self.root.join(&below);
+        let (disk, target) = (&*self.disk, self.root.join(pushed_path(source, entity, day)));
         let failed = |error| unavailable("write", &target, error);
-        let stripe = XxHash3_64::oneshot(below.as_os_str().as_encoded_bytes());
-        let lock = self.locking(|| self.locks.exclusive(Purpose::Push, stripe)).map_err(failed)?;
-        let before = files::read(&*self.disk, &target).map_err(|error| unavailable("read", &target, error))?;
-        let is_there = before.is_some();
-        match edit(&target, before)? {
-            Some(bytes) => {
-                let part = self.part().map_err(failed)?;
-                // Where the lock's file was removed, somebody else may have added rows that are not in these bytes.
-                self.publish_synced(&part, &target, &bytes, || lock.check()).map_err(failed)
+        loop {
+            // The file itself is what is locked, so that nothing goes wrong where somebody removes all locks.
+            let held = match hold(disk, &target, Open::Read, PATIENCE) {
+                Err(error) if is_absent(&error) => None,
+                held => Some(held.map_err(failed)?),
+            };
+            let read = |file| files::read_all(disk, file, &target).map_err(|error| unavailable("read", &target, error));
+            let before = held.as_ref().map(read).transpose()?;
+            let Some(bytes) = edit(&target, before)? else {
+                // What is there may be what somebody wrote whose sync of the directory failed.
+                return held.map_or(Ok(()), |_| self.sync_published(&target, true).map_err(failed));
+            };
+            let part = self.part().map_err(failed)?;
+            if held.is_some() {
+                return self.publish_synced(&part, &target, &bytes).map_err(failed);
             }
-            // What is there may be what somebody wrote whose sync of the directory failed.
-            None if is_there => self.sync_published(&target, true).map_err(failed),
-            None => Ok(()),
+            match self.begin_pushed(&part, &target, &bytes) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                begun => return begun.map_err(failed),
+            }
         }
+    }
+
+    /// Makes the file of a day; `AlreadyExists` where there is one.
+    fn begin_pushed(&self, part: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+        let disk = &*self.disk;
+        let linked = files::write_part(disk, part, bytes, Publish::Durable).and_then(|()| self.link(part, target));
+        let _ = files::remove(disk, part);
+        linked.and_then(|()| self.sync_published(target, true))
     }
 
     /// Notes what a push is about to change. When this returns, the note is on the disk.
@@ -203,6 +221,43 @@ mod tests {
         assert_eq!(dir.pushed_files(&source, Some(&entity)).unwrap(), files);
         let other = EntityKey::new([("symbol", "ETH")]).unwrap();
         assert_eq!(dir.pushed_files(&source, Some(&other)).unwrap(), []);
+    }
+
+    #[test]
+    fn what_all_add_at_once_is_there_although_somebody_removes_all_locks() {
+        const ADDERS: usize = 4;
+        const EACH: usize = 25;
+        let root = tempfile::tempdir().unwrap();
+        let (source, entity) = names();
+        let added = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for adder in 0..ADDERS {
+                // Handles of their own, as processes have.
+                let dir = open(root.path(), &adder.to_string());
+                let (source, entity, added) = (&source, &entity, &added);
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        let line = format!("{adder} {number}\n");
+                        let edit = |_: &Path, before: Option<Bytes>| {
+                            Ok(Some([&before.unwrap_or_default(), line.as_bytes()].concat()))
+                        };
+                        dir.amend_pushed(source, Some(entity), Timestamp::from_ns(DAY), edit).unwrap();
+                        added.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    }
+                });
+            }
+            while added.load(std::sync::atomic::Ordering::Relaxed) < ADDERS * EACH && !std::thread::panicking() {
+                let _ = std::fs::remove_dir_all(root.path().join("locks"));
+                std::thread::yield_now();
+            }
+        });
+        let dir = open(root.path(), "reader");
+        let file = &dir.pushed_files(&source, None).unwrap()[0];
+        let text = String::from_utf8(dir.read_path(&file.path).unwrap().unwrap().to_vec()).unwrap();
+        let mut lines: Vec<_> = text.lines().collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!((lines.len(), text.lines().count()), (ADDERS * EACH, ADDERS * EACH));
     }
 
     #[test]

@@ -61,7 +61,11 @@ pub(super) fn check_root(disk: &dyn Disk, root: &Path) -> Result<()> {
         set_mode(if deep { 0o700 | UNSEARCHED } else { 0o700 })?;
     }
     check_pieces(disk, root, user, deep)?;
-    if deep { set_mode(0o700) } else { Ok(()) }
+    if deep {
+        // Where the disk is read-only by now, the next one searches it again.
+        let _ = set_mode(0o700);
+    }
+    Ok(())
 }
 
 /// Refuses what Larder did not put into the directory, or not for itself alone: links, which lead elsewhere, files with a

@@ -33,10 +33,17 @@ pub fn invalidate(
     now: impl Fn() -> Timestamp,
     mut journal: impl FnMut(&[Record]),
 ) -> Result<u64> {
-    let (gone, at) =
-        dir.invalidate(scope.view, scope.entity, now, |file, identity| overlaps(dir, &file.path, identity, scope))?;
-    let blocks = gone.len() as u64;
-    let mut records: Vec<Record> = gone.iter().filter_map(|(_, identity)| removed(identity, scope, at)).collect();
+    let began = now();
+    let (gone, done) =
+        dir.invalidate(scope.view, scope.entity, now, |file, identity| overlaps(dir, &file.path, identity, scope));
+    let records = |at| gone.iter().filter_map(move |(_, identity)| removed(identity, scope, at)).collect::<Vec<_>>();
+    let at = done.inspect_err(|_| {
+        // Not later than it went, because somebody may have published it again since.
+        if !gone.is_empty() {
+            journal(&records(began));
+        }
+    })?;
+    let (blocks, mut records) = (gone.len() as u64, records(at));
     records.push(Record::Invalidated(Invalidation {
         at,
         view: scope.view.clone(),
@@ -69,8 +76,12 @@ fn overlaps(dir: &CacheDir, path: &Path, identity: &PathIdentity, scope: &Scope<
     if let Some((_, span)) = scope.version {
         return span.block_of(identity.start).end() > range.start();
     }
-    // It begins before the range; where it ends stands only in the file. One that cannot be read goes too.
-    let bytes = dir.read_path(path).ok().flatten();
+    // It begins before the range; where it ends stands only in the file. One that cannot be read goes too, and one that
+    // somebody has removed is gone.
+    let bytes = match dir.read_path(path) {
+        Ok(None) => return false,
+        read => read.ok().flatten(),
+    };
     let meta = bytes
         .and_then(|bytes| block::describe(&bytes).ok())
         .and_then(|found| BlockMeta::parse(&found.description).ok());
@@ -86,4 +97,38 @@ fn removed(identity: &PathIdentity, scope: &Scope<'_>, at: Timestamp) -> Option<
     let block =
         BlockRef { view: identity.view.clone(), fingerprint: identity.fingerprint, entity, start: identity.start };
     Some(Record::Removed { block, at, reason: RemovalReason::Invalidated })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::BlockId;
+    use crate::store::Publish;
+
+    #[test]
+    fn what_is_gone_is_journaled_also_where_the_rest_fails() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = CacheDir::open(&root.path().join("cache"), Publish::Fast, "test").unwrap();
+        let id = BlockId {
+            view: ViewName::new("prices").unwrap(),
+            fingerprint: "ce20d9dfd7046a750a2891dbead1269d".parse().unwrap(),
+            entity: EntityKey::new([("symbol", "EURUSD")]).unwrap(),
+            range: Span::Day.block_of("2024-03-01".parse().unwrap()),
+        };
+        dir.publish(&id, b"a block", dir.generation(dir.slots(&id.view, &id.entity))).unwrap();
+        let scope = Scope { view: &id.view, version: None, entity: None, range: None };
+        let locks = root.path().join("cache/locks");
+        let held: Vec<_> = std::fs::read_dir(&locks).unwrap().map(|entry| entry.unwrap().path()).collect();
+        for lock in held {
+            std::fs::remove_file(&lock).unwrap();
+            std::fs::create_dir(&lock).unwrap();
+        }
+        let mut journaled = Vec::new();
+        let now = || Timestamp::from_ns(7);
+        invalidate(&dir, &scope, "request", now, |records| journaled.extend_from_slice(records)).unwrap_err();
+        let [Record::Removed { block, at, reason: RemovalReason::Invalidated }] = journaled.as_slice() else {
+            panic!("{journaled:?}")
+        };
+        assert_eq!((block.start, *at), (id.range.start(), now()));
+    }
 }

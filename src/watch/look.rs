@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::live::{Configure, Origin};
 use crate::cache::FeatureStore;
@@ -109,7 +110,7 @@ impl Looker {
         let mut add = |directory: PathBuf, deep: bool| *directories.entry(directory).or_insert(deep) |= deep;
         match &self.origin {
             Origin::Directory(directory) => add(absolute(directory), false),
-            Origin::Applied => add(Registry::new(self.store.dir()).directory().to_owned(), false),
+            Origin::Applied => add(self.registry().directory().to_owned(), false),
         }
         if let Some(parent) = self.settings.as_deref().and_then(|file| absolute(file).parent().map(Path::to_owned)) {
             add(parent, false);
@@ -222,6 +223,10 @@ impl Looker {
         (self.configure)(Features::builder(self.store.clone(), definitions)).open()
     }
 
+    fn registry(&self) -> Registry {
+        Registry::on(Arc::clone(self.store.cache_dir().disk()), self.store.dir())
+    }
+
     fn texts(&self) -> Result<Texts> {
         match &self.origin {
             Origin::Directory(directory) => {
@@ -229,7 +234,7 @@ impl Looker {
                 Ok(files.into_iter().map(|(path, text)| (absolute(&path), text)).collect())
             }
             Origin::Applied => {
-                let version = Registry::new(self.store.dir()).latest()?.ok_or_else(|| {
+                let version = self.registry().latest()?.ok_or_else(|| {
                     let what = format!("no definitions were applied to the cache at {}", self.store.dir().display());
                     Error::new(ErrorKind::NotFound, what)
                 })?;

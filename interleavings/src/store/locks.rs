@@ -7,11 +7,6 @@ use std::sync::{Arc, PoisonError};
 
 use shuttle::sync::{Condvar, Mutex, MutexGuard};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    Publish,
-}
-
 /// The file of a lock: whether somebody has it.
 #[derive(Default)]
 struct LockFile {
@@ -46,7 +41,7 @@ impl Stripe {
 }
 
 impl Locks {
-    pub fn exclusive(&self, _: Purpose, _: u64) -> io::Result<StripeGuard<'_>> {
+    pub fn publish(&self, _: u64) -> io::Result<StripeGuard<'_>> {
         loop {
             let file = self.0.file();
             let held = file.released.wait_while(lock(&file.held), |held| *held);
@@ -58,8 +53,8 @@ impl Locks {
         }
     }
 
-    pub fn exclusive_in_passing(&self, purpose: Purpose, hash: u64) -> io::Result<StripeGuard<'_>> {
-        self.exclusive(purpose, hash)
+    pub fn publish_in_passing(&self, hash: u64) -> io::Result<StripeGuard<'_>> {
+        self.publish(hash)
     }
 }
 

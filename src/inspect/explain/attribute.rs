@@ -6,7 +6,7 @@
 //! 2. The other bad requests of a view are shared out minute by minute among the causes of that minute, in
 //!    proportion to the blocks that were missed for each: misses are counted by block, requests are not.
 //!    Where no minute says how many there were, in proportion to all the blocks.
-//! 3. A miss whose reason is `tail`, `expired`, `corrupt` or `unreadable` is its own cause.
+//! 3. A miss whose reason is `tail`, `expired`, `clock`, `corrupt` or `unreadable` is its own cause.
 //! 4. A miss of what was not there is due to the latest removal or invalidation before it of the same
 //!    view and entity, at most a day before the window. What took away n blocks explains n missed
 //!    blocks, and those before the window use it up as well.

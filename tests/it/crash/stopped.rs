@@ -126,13 +126,14 @@ fn nobody_waits_for_a_process_that_was_stopped_while_it_invalidates() {
         assert_eq!(desk.ask(3, 0, 1), 1, "it holds the lock although it looks for files");
         desk.invalidate(3).unwrap();
     });
-    // The first one is that of what is true.
+    // The first one is that of the test's own world.
     beside_one_that_stands_still(Operation::Invalidate, ("flock", 2), 1, nothing_is_published);
 }
 
 #[test]
 fn nobody_waits_for_a_process_that_was_stopped_while_it_pushes() {
-    beside_one_that_stands_still(Operation::Push, ("rename", 1), 0, |desk| {
+    // The first two are those of its half-written files and of the note.
+    beside_one_that_stands_still(Operation::Push, ("flock", 3), 0, |desk| {
         let took = timed(|| {
             let error = desk.try_to_push().unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
