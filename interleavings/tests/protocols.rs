@@ -280,9 +280,28 @@ fn the_file_of_a_lock_is_removed() {
     other.check();
 }
 
+/// One process publishes a block again while another one invalidates, and lets that block be.
+fn what_is_not_invalidated_stays() {
+    let (machine, world) = (Machine::default(), Arc::new(World::default()));
+    let (one, other) = (Process::new(&machine, &world), Process::new(&machine, &world));
+    one.check();
+    let publishing = {
+        let one = Arc::clone(&one);
+        thread::spawn(move || {
+            let generation = one.dir.generation(one.dir.slots(&one.id.view, &one.id.entity));
+            one.dir.publish(&one.id, &0_u64.to_le_bytes(), generation).unwrap();
+        })
+    };
+    let (gone, done) = other.dir.invalidate(&other.id.view, None, || NOW, |_, _| false);
+    done.unwrap();
+    publishing.join().unwrap();
+    assert!(gone.is_empty() && one.dir.read(&one.id).unwrap().is_some(), "a block is gone that nobody invalidated");
+}
+
 type Scene = fn();
 
-const SCENES: [(&str, Scene); 6] = [
+const SCENES: [(&str, Scene); 7] = [
+    ("what is not invalidated stays", what_is_not_invalidated_stays),
     ("processes ask and invalidate", processes_ask_and_invalidate),
     ("threads ask for one key", threads_ask_for_one_key),
     ("a leader gives up", a_leader_gives_up),

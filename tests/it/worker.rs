@@ -12,6 +12,8 @@ pub struct Worker {
 
 /// What a worker prints for whoever started it; the test harness prints other lines.
 pub fn say(line: &str) {
+    // From its first word on it goes when the test goes, also where that is killed.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL)).unwrap();
     println!("\ndesk: {line}");
 }
 

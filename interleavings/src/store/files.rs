@@ -5,17 +5,20 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+// Not a step of its own.
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use bytes::Bytes;
 use shuttle::sync::Mutex;
 
 use crate::model::Timestamp;
 
-type Files = BTreeMap<PathBuf, Bytes>;
+/// Each with when it was written, counted in steps.
+type Files = BTreeMap<PathBuf, (Bytes, i64)>;
 
 /// What lies on the disk of a machine: files, and the directories that they make. Nobody puts a link there.
 #[derive(Default)]
-pub struct Disk(Mutex<Files>);
+pub struct Disk(Mutex<Files>, AtomicI64);
 
 impl Disk {
     // Not with `yield_now`: where threads have priorities, whoever yields gets the lowest one, and no order in which
@@ -39,11 +42,12 @@ pub enum Publish {
 }
 
 pub fn read(disk: &Disk, path: &Path) -> io::Result<Option<Bytes>> {
-    Ok(disk.step(|files| files.get(path).cloned()))
+    Ok(disk.step(|files| files.get(path).map(|(bytes, _)| bytes.clone())))
 }
 
 pub fn write_part(disk: &Disk, part: &Path, bytes: &[u8], _: Publish) -> io::Result<()> {
-    disk.step(|files| files.insert(part.to_owned(), Bytes::copy_from_slice(bytes)));
+    let written = disk.1.fetch_add(1, Ordering::Relaxed);
+    disk.step(|files| files.insert(part.to_owned(), (Bytes::copy_from_slice(bytes), written)));
     Ok(())
 }
 
@@ -60,8 +64,11 @@ pub fn remove(disk: &Disk, path: &Path) -> io::Result<bool> {
 }
 
 pub fn stat(disk: &Disk, root: &Path, path: &Path) -> Option<FoundFile> {
-    let found =
-        |bytes: &Bytes| FoundFile { path: path.to_owned(), bytes: bytes.len() as u64, modified: Timestamp::from_ns(0) };
+    let found = |(bytes, written): &(Bytes, i64)| FoundFile {
+        path: path.to_owned(),
+        bytes: bytes.len() as u64,
+        modified: Timestamp::from_ns(*written),
+    };
     disk.step(|files| files.get(&root.join(path)).map(found))
 }
 
