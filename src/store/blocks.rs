@@ -131,7 +131,9 @@ impl CacheDir {
                 let mut visit = |file: FoundFile| {
                     let (Some(identity), looked_at) = (identity_of(&file.path), hasher.hash_one(&file)) else { return };
                     if staying.contains(&looked_at) {
-                    } else if goes(&file, &identity) {
+                        return;
+                    }
+                    if goes(&file, &identity) {
                         found.push((file.path, identity));
                     } else {
                         staying.insert(looked_at);
@@ -372,6 +374,30 @@ mod tests {
         assert!(done.unwrap_err().to_string().contains("cannot invalidate"), "somebody may have published since");
         assert_eq!((gone.len(), looks), (1, 2));
         assert_eq!(invalidate(&mut looks).1.unwrap(), Timestamp::from_ns(0));
+    }
+
+    #[test]
+    fn a_copy_under_a_table_that_is_made_during_an_invalidation_is_old_after_it() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = open(root.path());
+        let (id, slots) = (id(), dir.slots(&id().view, &id().entity));
+        assert!(dir.publish(&id, b"old", dir.generation(slots)).unwrap());
+        let mut copied = None;
+        let (_, done) = dir.invalidate(
+            &id.view,
+            None,
+            || Timestamp::from_ns(0),
+            |_, _| {
+                std::fs::remove_file(root.path().join("cache").join(GENERATIONS)).unwrap();
+                let other = open(root.path());
+                assert!(other.read(&id).unwrap().is_some());
+                copied = Some((other.generation(slots), other));
+                true
+            },
+        );
+        done.unwrap();
+        let (generation, other) = copied.unwrap();
+        assert_ne!(other.generation(slots), generation);
     }
 
     #[test]

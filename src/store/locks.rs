@@ -92,8 +92,8 @@ impl Locks {
         Ok(taken)
     }
 
-    /// Takes a stripe for publishing or invalidating, which is held for microseconds, so `TimedOut` says that its holder does
-    /// not go on.
+    /// Takes a stripe for publishing or invalidating, which is held for a rename or for listing a view, so `TimedOut` says that
+    /// its holder does not go on.
     pub fn publish(&self, hash: u64) -> io::Result<StripeGuard<'_>> {
         self.publish_within(hash % STRIPES, PATIENCE)
     }

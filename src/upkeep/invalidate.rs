@@ -106,6 +106,18 @@ mod tests {
     use crate::store::Publish;
 
     #[test]
+    fn a_file_that_somebody_has_removed_meanwhile_is_not_counted() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = CacheDir::open(&root.path().join("cache"), Publish::Fast, "test").unwrap();
+        let view = ViewName::new("prices").unwrap();
+        let path =
+            Path::new("blocks/view=prices/fp=ce20d9dfd7046a750a2891dbead1269d/symbol=EURUSD/20240301T000000Z.parquet");
+        let identity = crate::store::identity_of(path).unwrap();
+        let range = Some(TimeRange::parse("2024-03-01T12:00:00Z", "2024-03-02").unwrap());
+        assert!(!overlaps(&dir, path, &identity, &Scope { view: &view, version: None, entity: None, range }));
+    }
+
+    #[test]
     fn what_is_gone_is_journaled_also_where_the_rest_fails() {
         let root = tempfile::tempdir().unwrap();
         let dir = CacheDir::open(&root.path().join("cache"), Publish::Fast, "test").unwrap();
