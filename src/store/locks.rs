@@ -294,4 +294,66 @@ mod tests {
         mine.publish(7).unwrap().check().unwrap();
         held.check().unwrap_err();
     }
+
+    /// A file system where somebody replaces a file between the first time that it is opened and locked.
+    #[derive(Debug, Default)]
+    struct Replacing(std::sync::atomic::AtomicBool);
+
+    impl Disk for Replacing {
+        fn try_lock(&self, file: &File, path: &Path) -> io::Result<bool> {
+            if !self.0.swap(true, std::sync::atomic::Ordering::Relaxed) {
+                std::fs::write(path.with_extension("new"), b"new")?;
+                std::fs::rename(path.with_extension("new"), path)?;
+            }
+            SystemDisk.try_lock(file, path)
+        }
+        fn open(&self, path: &Path, how: Open) -> io::Result<File> {
+            SystemDisk.open(path, how)
+        }
+        fn metadata(&self, path: &Path) -> io::Result<Metadata> {
+            SystemDisk.metadata(path)
+        }
+        fn read_at(&self, _: &File, _: &Path, _: &mut [u8], _: u64) -> io::Result<usize> {
+            unreachable!()
+        }
+        fn write(&self, _: &File, _: &Path, _: &[u8]) -> io::Result<usize> {
+            unreachable!()
+        }
+        fn truncate(&self, _: &File, _: &Path, _: u64) -> io::Result<()> {
+            unreachable!()
+        }
+        fn sync(&self, _: &File, _: &Path) -> io::Result<()> {
+            unreachable!()
+        }
+        fn list(&self, _: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+            unreachable!()
+        }
+        fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+            unreachable!()
+        }
+        fn link(&self, _: &Path, _: &Path) -> io::Result<()> {
+            unreachable!()
+        }
+        fn remove(&self, _: &Path) -> io::Result<()> {
+            unreachable!()
+        }
+        fn make_directory(&self, _: &Path) -> io::Result<()> {
+            unreachable!()
+        }
+        fn remove_directory(&self, _: &Path) -> io::Result<()> {
+            unreachable!()
+        }
+        fn sync_directory(&self, _: &Path) -> io::Result<()> {
+            unreachable!()
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_before_it_is_locked_is_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rows");
+        std::fs::write(&path, b"old").unwrap();
+        let held = hold(&Replacing::default(), &path, Open::Read, PATIENCE).unwrap();
+        assert_eq!(io::read_to_string(held).unwrap(), "new");
+    }
 }
