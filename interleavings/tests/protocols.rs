@@ -104,7 +104,7 @@ impl Process {
         self.world.computes.fetch_add(1, Ordering::SeqCst);
         let version = self.world.version.load(Ordering::SeqCst);
         let cached = Arc::new(CachedBlock::new(block(&self.id, version), slots, generation, self.memory.used()));
-        if self.dir.publish(&self.id, &version.to_le_bytes(), generation).unwrap() {
+        if self.dir.publish(&self.id, &version.to_le_bytes(), generation, || NOW).unwrap().is_some() {
             self.memory.insert(Arc::clone(&cached));
         }
         cached
@@ -271,7 +271,7 @@ fn the_file_of_a_lock_is_removed() {
     let before = one.dir.generation(one.dir.slots(&one.id.view, &one.id.entity));
     let publishing = thread::spawn(move || {
         // It is told, where the file was removed before it began.
-        let _ = one.dir.publish(&one.id, &0_u64.to_le_bytes(), before);
+        let _ = one.dir.publish(&one.id, &0_u64.to_le_bytes(), before, || NOW);
     });
     machine.remove_lock();
     other.invalidate();
@@ -289,7 +289,7 @@ fn what_is_not_invalidated_stays() {
         let one = Arc::clone(&one);
         thread::spawn(move || {
             let generation = one.dir.generation(one.dir.slots(&one.id.view, &one.id.entity));
-            one.dir.publish(&one.id, &0_u64.to_le_bytes(), generation).unwrap();
+            one.dir.publish(&one.id, &0_u64.to_le_bytes(), generation, || NOW).unwrap();
         })
     };
     let (gone, done) = other.dir.invalidate(&other.id.view, None, || NOW, |_, _| false);

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::error::Error;
-use crate::manifest::{BlockRef, Journal, Manifest, Record, RemovalReason};
+use crate::manifest::{BlockRef, Journal, Manifest, Record};
 use crate::metrics::{Recorder, catalogue};
 use crate::model::{BlockId, EntityKey, MissReason, Timestamp, ViewName};
 use crate::repeats::Repeats;
@@ -19,6 +19,9 @@ use crate::store::CacheDir;
 
 /// So many different misses are told apart between two writes to the journal; more are not remembered.
 const MOST_MISSES: usize = 10_000;
+
+/// So many records of blocks wait until the journal can be written; what is more, `larder repair` finds.
+const MOST_LATE: usize = 10_000;
 
 /// So many records are appended at once.
 const RECORDS: usize = 20_000;
@@ -49,7 +52,11 @@ pub struct Core {
 
 /// This process's journal, made when there is something to write.
 #[derive(Default)]
-pub struct JournalSlot(Mutex<Option<Journal>>);
+pub struct JournalSlot {
+    journal: Mutex<Option<Journal>>,
+    /// What could not be written, and nobody else remembers.
+    late: Mutex<Vec<Record>>,
+}
 
 /// Misses that are not in the journal yet.
 #[derive(Default)]
@@ -78,20 +85,30 @@ impl Core {
         result.is_ok()
     }
 
+    /// The same for what nobody else remembers: it is written as soon as that works.
+    pub fn tell(&self, records: &[Record]) {
+        if !self.journal(records) {
+            let mut late = lock(&self.journal.late);
+            let room = MOST_LATE.saturating_sub(late.len());
+            late.extend(records.iter().take(room).cloned());
+        }
+    }
+
+    /// Writes what could not be written before.
+    pub fn tell_late(&self) {
+        let late = std::mem::take(&mut *lock(&self.journal.late));
+        self.tell(&late);
+    }
+
     fn try_journal(&self, records: &[Record]) -> crate::error::Result<()> {
         if records.is_empty() {
             return Ok(());
         }
-        let mut slot = lock(&self.journal.0);
+        let mut slot = lock(&self.journal.journal);
         if slot.is_none() {
             *slot = Some(Journal::create_on(Arc::clone(self.dir.disk()), self.dir.root())?);
         }
         slot.as_ref().map_or(Ok(()), |journal| journal.append(records))
-    }
-
-    /// Tells the journal that a block is gone.
-    pub fn journal_removed(&self, id: &BlockId, reason: RemovalReason) {
-        self.journal(&[Record::Removed { block: block_ref(id), at: self.now(), reason }]);
     }
 
     /// Counts and logs a failed operation on the cache directory, which the caller survives.

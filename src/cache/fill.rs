@@ -141,22 +141,18 @@ impl Core {
                 Ok(batch) => {
                     let took = began.elapsed() / u32::try_from(mine.len()).unwrap_or(u32::MAX).max(1);
                     let computed = Computed { range: gap.range(), batch, took, generation };
-                    for task in mine {
+                    let mut mine = mine.into_iter();
+                    while let Some(task) = mine.next() {
                         if stated.is_none() {
                             self.dropped("watermark");
                         }
                         match self.settle(wanted, task, &computed, (supply, watermark)) {
                             Ok(one) => filled.push(one),
-                            Err(failed) => return Some(failed),
+                            Err(failed) => return Some(abandon(failed, mine.chain(tasks.into_iter().flatten()))),
                         }
                     }
                 }
-                Err(error) => {
-                    let mut failed = self.fail(mine, error);
-                    // The flights of the rest are abandoned, and whoever waits for them computes.
-                    failed.indexes.extend(tasks.into_iter().flatten().map(|task| task.index));
-                    return Some(failed);
-                }
+                Err(error) => return Some(abandon(self.fail(mine, error), tasks.into_iter().flatten())),
             }
         }
         None
@@ -310,6 +306,12 @@ struct Computed {
     took: Duration,
     /// The generation under which it began.
     generation: Generation,
+}
+
+/// The rest is not computed either: its flights are abandoned, and whoever waits for them computes.
+fn abandon<'a>(mut failed: Failed, rest: impl Iterator<Item = Task<'a>>) -> Failed {
+    failed.indexes.extend(rest.map(|task| task.index));
+    failed
 }
 
 /// The rows of `batch` with `start <= event time < end`.

@@ -54,20 +54,20 @@ impl Core {
             block::encode(&block.batch, &meta.description(), self.settings().compression_level).map_err(|error| {
                 Error::with_source(ErrorKind::Internal, format!("block {} cannot be encoded", block.id), error)
             })?;
-        if !self.dir.publish(&block.id, &bytes, generation)? {
+        let Some(created) = self.dir.publish(&block.id, &bytes, generation, || self.now())? else {
             return Ok(Kept::Invalidated);
-        }
+        };
         self.count(&catalogue::PUBLISHED_BLOCKS, &[block.id.view.as_str()], 1);
         self.count(&catalogue::WRITTEN_BYTES, &[], bytes.len() as u64);
         // After the file: a crash in between leaves a file that the manifest does not know, never a row without its file.
         self.journal_view_once(view);
         // The row is ordered by when the file came, the file says how old its oldest values are.
         let row = BlockRow {
-            created: self.now(),
+            created,
             newest: block.newest(),
             ..BlockRow::new(&meta, &block_path(&block.id), bytes.len() as u64)
         };
-        self.journal(&[Record::Published { block: row, stats: block::column_stats(&block.batch) }]);
+        self.tell(&[Record::Published { block: row, stats: block::column_stats(&block.batch) }]);
         Ok(Kept::Published)
     }
 }

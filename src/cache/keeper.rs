@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::core::{Core, block_ref};
 use super::observe::Series;
+use crate::error::{Error, ErrorKind};
 use crate::manifest::Record;
 use crate::metrics::catalogue;
 use crate::model::{BlockId, EntityKey, FeatureView, MissReason, Timestamp, ViewName};
@@ -170,6 +171,7 @@ impl Core {
 
     /// Writes the requests, misses and counters that were counted since the last time; what cannot be written is kept.
     fn flush_counts(&self) {
+        self.tell_late();
         let now = self.now();
         for (view, ledger) in self.views.ledgers() {
             let mut seen = self.observes.then(|| self.observed.lock());
@@ -213,7 +215,7 @@ impl Core {
     pub fn journal_view_once(&self, view: &FeatureView) {
         let now = self.now();
         if self.views.with(view, || now, |state| !state.seen.swap(true, Ordering::Relaxed)) {
-            self.journal(&[seen(now, view)]);
+            self.tell(&[seen(now, view)]);
         }
     }
 
@@ -272,14 +274,15 @@ impl Core {
     }
 
     fn clean_if_needed(&self) {
-        let journal = |records: &[Record]| {
-            self.journal(records);
-        };
+        let journal = |records: &[Record]| self.tell(records);
         match upkeep::clean_if_needed(&self.dir, &self.manifest, &self.settings(), self.now(), journal) {
             Ok(report) => {
                 for (reason, blocks, bytes) in report.by_reason() {
                     self.count(&catalogue::EVICTED_BLOCKS, &[reason.as_str()], blocks);
                     self.count(&catalogue::EVICTED_BYTES, &[reason.as_str()], bytes);
+                }
+                if let Some(why) = report.failed {
+                    self.io_error("clean", &Error::new(ErrorKind::Unavailable, why));
                 }
             }
             Err(error) => self.io_error("clean", &error),

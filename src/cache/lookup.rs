@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::answer::Origin;
-use super::core::Core;
+use super::core::{Core, block_ref};
 use super::memory::CachedBlock;
 use bytes::Bytes;
 
 use crate::block::{self, BlockMeta};
-use crate::manifest::RemovalReason;
+use crate::manifest::{Record, RemovalReason};
 use crate::metrics::catalogue;
 use crate::model::{BlockId, FeatureBlock, FeatureView, MissReason, TimeRange, Timestamp};
 use crate::planted::{self, Bug};
@@ -238,10 +238,12 @@ impl Core {
         let path = block_path(id);
         self.count(&catalogue::CORRUPT_BLOCKS, &[id.view.as_str()], 1);
         let is_bad = |bytes: &Bytes| matches!(decode(id, view, bytes.clone()), Err(Undecodable::Damaged(_)));
+        // Not later than it went: somebody else may have met the same, and have published it again since.
+        let at = self.now();
         match self.dir.quarantine(&path, is_bad) {
             Ok(Some(quarantined)) => {
                 tracing::error!(target: "larder::cache", file = %path.display(), moved_to = %quarantined.display(), why, "damaged block quarantined");
-                self.journal_removed(id, RemovalReason::Quarantined);
+                self.tell(&[Record::Removed { block: block_ref(id), at, reason: RemovalReason::Quarantined }]);
             }
             // Somebody was quicker, and what is there now is another file.
             Ok(None) => {}

@@ -1,5 +1,6 @@
 //! The memory tier: decoded blocks, weighted by their bytes, shared and never copied.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,6 +13,8 @@ use crate::store::{Generation, Slots};
 
 /// What an entry takes besides its arrays.
 const OVERHEAD: usize = 512;
+/// Of how many blocks uses wait for the journal, which nobody may be able to write for days.
+const MOST_USED: usize = 200_000;
 
 /// A block in memory, with what says whether it may still be served.
 pub struct CachedBlock {
@@ -27,7 +30,7 @@ pub struct CachedBlock {
 
 /// Uses of blocks that are not in the journal yet.
 #[derive(Default)]
-pub struct Used(Mutex<Vec<(BlockId, u64)>>);
+pub struct Used(Mutex<HashMap<BlockId, u64>>);
 
 impl CachedBlock {
     /// A block that was loaded, or began to be computed, under `generation`.
@@ -52,14 +55,21 @@ impl Drop for CachedBlock {
         // The last uses of a block that leaves memory count too.
         let uses = self.take_uses();
         if uses > 0 {
-            self.used.lock().push((self.block.id.clone(), uses));
+            self.used.add(self.block.id.clone(), uses);
         }
     }
 }
 
 impl Used {
-    fn lock(&self) -> MutexGuard<'_, Vec<(BlockId, u64)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<BlockId, u64>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, id: BlockId, uses: u64) {
+        let mut used = self.lock();
+        if used.len() < MOST_USED || used.contains_key(&id) {
+            *used.entry(id).or_default() += uses;
+        }
     }
 }
 
@@ -202,12 +212,12 @@ impl Memory {
 
     /// Takes uses back that could not be written.
     pub fn put_back_uses(&self, uses: Vec<(BlockId, u64)>) {
-        self.used.lock().extend(uses);
+        uses.into_iter().for_each(|(id, uses)| self.used.add(id, uses));
     }
 
     /// Takes the uses that are not in the journal yet.
     pub fn take_uses(&self) -> Vec<(BlockId, u64)> {
-        let mut uses = std::mem::take(&mut *self.used.lock());
+        let mut uses: Vec<_> = std::mem::take(&mut *self.used.lock()).into_iter().collect();
         for (_, cached) in self.cache.iter() {
             let more = cached.take_uses();
             if more > 0 {
@@ -215,5 +225,30 @@ impl Memory {
             }
         }
         uses
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Span, ViewName};
+
+    #[test]
+    fn uses_that_wait_are_added_up_and_do_not_fill_the_memory() {
+        let memory = Memory::new(1 << 20);
+        let id = |number: u64| BlockId {
+            view: ViewName::new("v").unwrap(),
+            fingerprint: "ce20d9dfd7046a750a2891dbead1269d".parse().unwrap(),
+            entity: EntityKey::new([("symbol", "A")]).unwrap(),
+            range: Span::Hour.block_of(Timestamp::from_secs(number as i64 * 3600)),
+        };
+        for _ in 0..3 {
+            memory.put_back_uses(vec![(id(0), 2)]);
+        }
+        memory.put_back_uses((1..MOST_USED as u64 + 1000).map(|number| (id(number), 1)).collect());
+        memory.put_back_uses(vec![(id(0), 1)]);
+        let uses = memory.take_uses();
+        assert_eq!(uses.len(), MOST_USED);
+        assert!(uses.contains(&(id(0), 7)));
     }
 }

@@ -11,7 +11,7 @@ use super::lookup::{Found, Purpose, Wanted};
 use super::memory::CachedBlock;
 use super::supply::Supply;
 use super::views::ViewState;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::metrics::catalogue;
 use crate::model::{EntityKey, FeatureView, Outcome, TimeRange, Timestamp};
 use crate::planted::{self, Bug};
@@ -149,6 +149,11 @@ impl Core {
             if let Some(failed) = self.bring_about(wanted, &needs, supply, &mut progress) {
                 self.fall_back(state, wanted, &needs, failed, &mut progress)?;
             }
+        }
+        if let Some((_, block)) = progress.missing().first() {
+            // A caller must not take what lacks for what is not there.
+            let what = format!("block {block} of view {} was neither found nor computed", wanted.view.name());
+            return Err(Error::new(ErrorKind::Internal, format!("{what}: report this")));
         }
         Ok(progress.answer(wanted))
     }

@@ -208,7 +208,7 @@ impl FeatureStore {
         let is_news = |record: &Record| matches!(record, Record::Removed { .. });
         let journal = |records: &[Record]| {
             if cause == "request" || records.iter().any(is_news) {
-                core.journal(records);
+                core.tell(records);
             }
         };
         let blocks = upkeep::invalidate(&core.dir, &scope, cause, || core.now(), journal)?;

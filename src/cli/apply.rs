@@ -73,7 +73,7 @@ pub fn run(options: &Options, session: &Session) -> Result<ApplyFacts, Failure> 
     let changed = before.as_ref().is_none_or(|before| before.files != files);
     let version = match changed {
         true => registry.add(base, files, session.now(), &user())?.number,
-        false => base,
+        false => registry.confirm(base).map(|()| base)?,
     };
     let warnings = definitions.warnings().iter().map(ToString::to_string).collect();
     let next = session.command("views");

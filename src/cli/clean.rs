@@ -124,11 +124,11 @@ impl Report for CleanFacts {
             page.line(&format!("{verb} {blocks}, {bytes}, of {before}."));
             self.write_reasons(page);
         }
-        if report.skipped > 0 {
-            page.line(&format!(
-                "{} stayed after all, being in use.",
-                quantity::counted(report.skipped, "block", "blocks")
-            ));
+        let stayed = quantity::counted(report.skipped, "block", "blocks");
+        match &report.failed {
+            Some(why) => page.line(&format!("{}: {why}.", Tone::Bad.paint(&format!("{stayed} stayed")))),
+            None if report.skipped > 0 => page.line(&format!("{stayed} stayed after all, being in use.")),
+            None => {}
         }
         if report.interrupted {
             page.line(&format!("{}: the rest stays; run it again to go on.", Tone::Warning.paint("Interrupted")));
@@ -136,7 +136,11 @@ impl Report for CleanFacts {
     }
 
     fn exit(&self) -> Exit {
-        if self.report.interrupted { Exit::Interrupted } else { Exit::Good }
+        match &self.report {
+            report if report.interrupted => Exit::Interrupted,
+            report if report.failed.is_some() => Exit::Finding,
+            _ => Exit::Good,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Blocks, pushed rows, journals, applied definitions and locks of a cache directory go through a [`Disk`]. What DuckDB does
 //! with its own file does not, nor does the shared table of generations once it is mapped.
 
+mod held;
 mod system;
 
 use std::ffi::OsString;
@@ -11,6 +12,7 @@ use std::fs::{File, Metadata};
 use std::io;
 use std::path::Path;
 
+pub(crate) use held::{hold, is_at, wait};
 pub use system::SystemDisk;
 
 /// How a file is opened. None of them follows a link in its last place, nor opens what is no regular file.

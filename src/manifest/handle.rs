@@ -44,6 +44,8 @@ struct Remembered {
     file: Option<Identity>,
     offsets: Offsets,
     needs_rebuild: bool,
+    /// Whether what was folded no longer depends on the log beside the file.
+    safe: bool,
 }
 
 impl Manifest {
@@ -90,7 +92,8 @@ impl Manifest {
         let lock = self.lock()?;
         let journals = self.journals()?;
         if let Some(needs_rebuild) = self.nothing_new(&journals) {
-            let removed_journals = self.remove_dead(&journals);
+            let safe = self.remembered().safe;
+            let removed_journals = if safe { self.remove_dead(&journals) } else { 0 };
             return Ok(FoldReport { needs_rebuild, removed_journals, ..FoldReport::default() });
         }
         self.session(&lock, &journals, |_, _| Ok(())).map(|((), report)| report)
@@ -195,7 +198,7 @@ impl Manifest {
             self.begin_anew(done.as_ref().err())?;
             return done.map(|value| (value, report));
         }
-        self.remember(reached, report.needs_rebuild);
+        self.remember(reached, report.needs_rebuild, safe);
         if safe {
             report.removed_journals = self.remove_dead(journals);
         }
@@ -239,7 +242,8 @@ impl Manifest {
         Ok(aside)
     }
 
-    fn now(&self) -> Timestamp {
+    /// The present.
+    pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_ns(self.clock.now_ns())
     }
 
@@ -247,8 +251,8 @@ impl Manifest {
         self.remembered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, offsets: Offsets, needs_rebuild: bool) {
-        *self.remembered() = Remembered { file: identity(&*self.disk, &self.path()), offsets, needs_rebuild };
+    fn remember(&self, offsets: Offsets, needs_rebuild: bool, safe: bool) {
+        *self.remembered() = Remembered { file: identity(&*self.disk, &self.path()), offsets, needs_rebuild, safe };
     }
 
     /// Whether the journals hold nothing that this process does not know to be in the manifest; if so,

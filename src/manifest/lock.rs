@@ -1,14 +1,20 @@
 //! The one lock that everybody takes before touching the DuckDB file.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::disk::{Disk, Open};
+use crate::disk::{Disk, Open, hold, wait};
 use crate::error::{Error, ErrorKind, Result};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(50));
+
+/// The locks that this process has. Where somebody removes the file of one, DuckDB would open its own a second time here,
+/// which succeeds and loses rows; that of another process refuses.
+static HELD: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
 
 /// Exclusive use of the manifest until it is dropped.
 ///
@@ -17,36 +23,49 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// lost when somebody else in the process opens and closes the file.
 #[derive(Debug)]
 pub(super) struct ManifestLock {
+    path: PathBuf,
     /// Closing it is the release.
     _file: File,
 }
 
 impl ManifestLock {
     /// Takes the lock at `path`, waiting at most `timeout`.
-    ///
-    /// `flock` has no timeout, so this asks again and again; a lock that is free costs one call.
     pub(super) fn acquire(disk: &dyn Disk, path: &Path, timeout: Duration) -> Result<Self> {
-        let unusable = |error: std::io::Error| {
-            Error::with_source(
-                ErrorKind::Unavailable,
-                format!("cannot lock {}: check that the cache directory exists and can be written", path.display()),
-                error,
-            )
-        };
-        let file = disk.open(path, Open::Shared).map_err(unusable)?;
         let begun = Instant::now();
-        let mut pause = FIRST_PAUSE;
-        loop {
-            if disk.try_lock(&file, path).map_err(unusable)? {
-                return Ok(Self { _file: file });
+        let take = || Ok(held().get_or_insert_default().insert(path.to_owned()));
+        if !wait(timeout, PAUSES, take).unwrap_or(false) {
+            return Err(busy(path, timeout));
+        }
+        match hold(disk, path, Open::Shared, timeout.saturating_sub(begun.elapsed())) {
+            Ok(file) => Ok(Self { path: path.to_owned(), _file: file }),
+            Err(error) => {
+                release(path);
+                Err(match error.kind() {
+                    io::ErrorKind::TimedOut => busy(path, timeout),
+                    _ => unusable(path, error),
+                })
             }
-            if begun.elapsed() >= timeout {
-                return Err(busy(path, timeout));
-            }
-            std::thread::sleep(pause.min(timeout.saturating_sub(begun.elapsed())));
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
+}
+
+impl Drop for ManifestLock {
+    fn drop(&mut self) {
+        release(&self.path);
+    }
+}
+
+fn held() -> MutexGuard<'static, Option<HashSet<PathBuf>>> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn release(path: &Path) {
+    held().get_or_insert_default().remove(path);
+}
+
+fn unusable(path: &Path, error: io::Error) -> Error {
+    let what = format!("cannot lock {}: check that the cache directory exists and can be written", path.display());
+    Error::with_source(ErrorKind::Unavailable, what, error)
 }
 
 fn busy(path: &Path, timeout: Duration) -> Error {
@@ -69,6 +88,8 @@ mod tests {
         let error = ManifestLock::acquire(&SystemDisk, &path, Duration::from_millis(20)).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Busy);
         assert!(error.to_string().contains("manifest.lock"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        ManifestLock::acquire(&SystemDisk, &path, Duration::ZERO).unwrap_err();
         drop(held);
         ManifestLock::acquire(&SystemDisk, &path, Duration::ZERO).unwrap();
     }

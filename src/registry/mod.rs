@@ -158,6 +158,22 @@ impl Registry {
         self.publish(std::slice::from_ref(&version)).map(|()| version)
     }
 
+    /// Makes a version that is there survive a crash of the machine: whoever added it may have died before it did.
+    ///
+    /// # Errors
+    /// Those of [`version`](Self::version); `Unavailable` where the directory cannot be synced.
+    pub fn confirm(&self, number: u64) -> Result<()> {
+        let _lock = self.lock()?;
+        self.version(number)?;
+        self.sync().map_err(|error| failed("write", &self.directory, error))
+    }
+
+    /// Makes the names of the versions survive a crash of the machine, with that of the directory, which may be new.
+    fn sync(&self) -> io::Result<()> {
+        let mut directories = self.directory.ancestors().take(2);
+        directories.try_for_each(|directory| self.disk.sync_directory(directory))
+    }
+
     /// Keeps everybody else from adding versions until it is dropped; makes the directory.
     fn lock(&self) -> Result<File> {
         self.refuse_others()?;
@@ -208,9 +224,7 @@ impl Registry {
                 _ => failed("write", path, error),
             })?;
         }
-        // With its own name, which may be new.
-        let mut directories = self.directory.ancestors().take(2);
-        directories.try_for_each(|directory| self.disk.sync_directory(directory)).map_err(|error| {
+        self.sync().map_err(|error| {
             // They may be there without being on the disk, which nobody would see.
             for (_, path) in &begun.1 {
                 let _ = self.disk.remove(path);

@@ -21,18 +21,24 @@ use {super::layout::version_path, crate::model::Fingerprint};
 impl CacheDir {
     /// Puts a block's file in its place, unless `generation` is no longer the present one.
     ///
-    /// Returns whether it was published. Atomic: a reader sees the old file, none, or the new one.
+    /// Returns when it was published, or `None`. Atomic: a reader sees the old file, none, or the new one.
     ///
     /// # Errors
     /// `Unavailable` where the file cannot be written, `Busy` where whoever publishes or invalidates does not come to an
     /// end; nothing is left behind then.
-    pub fn publish(&self, id: &BlockId, bytes: &[u8], generation: Generation) -> Result<bool> {
+    pub fn publish(
+        &self,
+        id: &BlockId,
+        bytes: &[u8],
+        generation: Generation,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<Option<Timestamp>> {
         let target = self.root.join(block_path(id));
         let failed = |error| unavailable("publish", &target, error);
         self.rejoin()?;
         let part = self.part().map_err(failed)?;
-        let published = self.write_and_rename(&part, &target, id, bytes, generation);
-        if !matches!(published, Ok(true)) {
+        let published = self.write_and_rename(&part, &target, id, bytes, generation, now);
+        if !matches!(published, Ok(Some(_))) {
             let _ = files::remove(&*self.disk, &part);
         }
         published.map_err(failed)
@@ -45,16 +51,19 @@ impl CacheDir {
         id: &BlockId,
         bytes: &[u8],
         generation: Generation,
-    ) -> io::Result<bool> {
+        now: impl Fn() -> Timestamp,
+    ) -> io::Result<Option<Timestamp>> {
         files::write_part(&*self.disk, part, bytes, self.publish)?;
         let slots = self.slots(&id.view, &id.entity);
-        let made_directories = {
+        let (made_directories, at) = {
             // Checked and renamed under one lock, which `invalidate` takes too: a compute that began
             // before an invalidation must not put its values back after it.
             let lock = self.locking(|| self.locks.publish_in_passing(publish_stripe(&id.view)))?;
             lock.check()?;
+            // Somebody may have deleted the table while the file was written, and invalidated in another one.
+            self.rejoin().map_err(io::Error::other)?;
             if self.generation(slots) != generation && !planted::is(Bug::PublishedUnchecked) {
-                return Ok(false);
+                return Ok(None);
             }
             let made_directories = self.rename(part, target)?;
             // Where somebody removed the lock's file, an invalidation may have come in between. It raises before it
@@ -66,14 +75,14 @@ impl CacheDir {
                 generations.raise_entity(slots)?;
                 files::remove(&*self.disk, target)?;
                 generations.raise_entity(slots)?;
-                return Ok(false);
+                return Ok(None);
             }
-            made_directories
+            (made_directories, now())
         };
         if self.publish == Publish::Durable {
             self.sync_published(target, made_directories)?;
         }
-        Ok(true)
+        Ok(Some(at))
     }
 
     /// Removes those blocks of one entity, or of a whole view, for which `goes` says so, in every
@@ -216,21 +225,24 @@ impl CacheDir {
     /// Makes blocks that are gone stay away after a crash of the machine, also where publishing is not durable.
     ///
     /// All that may have held some is synced, not only where one was removed just now: somebody may have removed others
-    /// and failed here, and cleaning syncs neither the blocks that it removes nor the directories.
+    /// and failed here, and cleaning syncs neither the blocks that it removes nor the directories. From below: a directory
+    /// that is gone by its turn went before the one above it is synced.
     fn sync_removed(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<()> {
         let disk = &*self.disk;
-        files::sync_present(disk, &self.root.join(BLOCKS))?;
         let view = self.root.join(view_path(view));
-        let Some(entity) = entity else { return files::sync_tree(disk, &view) };
-        files::sync_present(disk, &view)?;
-        for mut directory in files::directories(disk, &view)? {
-            files::sync_present(disk, &directory)?;
-            for key in entity_directories(entity) {
-                directory.push(key);
-                files::sync_present(disk, &directory)?;
+        match entity {
+            None => files::sync_tree(disk, &view)?,
+            Some(entity) => {
+                let keys: PathBuf = entity_directories(entity).iter().collect();
+                for version in files::directories(disk, &view)? {
+                    for directory in version.join(&keys).ancestors().take_while(|directory| *directory != view) {
+                        files::sync_present(disk, directory)?;
+                    }
+                }
+                files::sync_present(disk, &view)?;
             }
         }
-        Ok(())
+        files::sync_present(disk, &self.root.join(BLOCKS))
     }
 
     fn directories_of(&self, view: &ViewName, entity: Option<&EntityKey>) -> io::Result<Vec<PathBuf>> {
@@ -298,6 +310,7 @@ fn publish_stripe(view: &ViewName) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::SystemDisk;
     use crate::model::{Span, TimeRange};
     use crate::store::layout::GENERATIONS;
 
@@ -311,6 +324,10 @@ mod tests {
         }
     }
 
+    fn now() -> Timestamp {
+        Timestamp::from_ns(0)
+    }
+
     fn open(root: &Path) -> CacheDir {
         CacheDir::open(&root.join("cache"), Publish::Fast, "test").unwrap()
     }
@@ -321,10 +338,9 @@ mod tests {
         // Two handles are two processes to the locks.
         let (dir, other) = (open(root.path()), open(root.path()));
         let (id, slots) = (id(), dir.slots(&id().view, &id().entity));
-        assert!(dir.publish(&id, b"old", dir.generation(slots)).unwrap());
+        assert!(dir.publish(&id, b"old", dir.generation(slots), now).unwrap().is_some());
         std::thread::scope(|scope| {
             let (mut looks, mut extending) = (0, None);
-            let now = || Timestamp::from_ns(0);
             let (gone, done) = dir.invalidate(&id.view, Some(&id.entity), now, |file, _| {
                 looks += 1;
                 let (other, id) = (&other, &id);
@@ -332,16 +348,20 @@ mod tests {
                 let generation = other.generation(slots);
                 assert!(other.read(id).unwrap().is_some());
                 if looks == 1 {
-                    assert!(other.publish(id, b"old and more", generation).unwrap(), "nobody has to wait yet");
+                    assert!(
+                        other.publish(id, b"old and more", generation, now).unwrap().is_some(),
+                        "nobody has to wait yet"
+                    );
                     return false;
                 }
                 assert_eq!(file.bytes, 12, "what came meanwhile is looked at too");
-                extending = Some(scope.spawn(move || other.publish(id, b"old and still more", generation).unwrap()));
+                extending =
+                    Some(scope.spawn(move || other.publish(id, b"old and still more", generation, now).unwrap()));
                 true
             });
             done.unwrap();
             assert_eq!((gone.len(), looks), (1, 2));
-            assert!(!extending.unwrap().join().unwrap(), "its generation is old by then");
+            assert!(extending.unwrap().join().unwrap().is_none(), "its generation is old by then");
         });
         assert!(dir.read(&id).unwrap().is_none());
     }
@@ -351,24 +371,19 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = open(root.path());
         let (id, slots) = (id(), dir.slots(&id().view, &id().entity));
-        assert!(dir.publish(&id, b"old", dir.generation(slots)).unwrap());
+        assert!(dir.publish(&id, b"old", dir.generation(slots), now).unwrap().is_some());
         let lock = root.path().join("cache/locks").join(format!("p{:03x}", publish_stripe(&id.view) % 4096));
         let mut looks = 0;
         let invalidate = |looks: &mut u32| {
-            dir.invalidate(
-                &id.view,
-                None,
-                || Timestamp::from_ns(0),
-                |_, _| {
-                    *looks += 1;
-                    // It is held from the second look on, for which there is something new.
-                    match *looks {
-                        1 => assert!(dir.publish(&id, b"old and more", dir.generation(slots)).unwrap()),
-                        _ => std::fs::remove_file(&lock).unwrap(),
-                    }
-                    *looks > 1
-                },
-            )
+            dir.invalidate(&id.view, None, now, |_, _| {
+                *looks += 1;
+                // It is held from the second look on, for which there is something new.
+                match *looks {
+                    1 => assert!(dir.publish(&id, b"old and more", dir.generation(slots), now).unwrap().is_some()),
+                    _ => std::fs::remove_file(&lock).unwrap(),
+                }
+                *looks > 1
+            })
         };
         let (gone, done) = invalidate(&mut looks);
         assert!(done.unwrap_err().to_string().contains("cannot invalidate"), "somebody may have published since");
@@ -381,23 +396,61 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = open(root.path());
         let (id, slots) = (id(), dir.slots(&id().view, &id().entity));
-        assert!(dir.publish(&id, b"old", dir.generation(slots)).unwrap());
+        assert!(dir.publish(&id, b"old", dir.generation(slots), now).unwrap().is_some());
         let mut copied = None;
-        let (_, done) = dir.invalidate(
-            &id.view,
-            None,
-            || Timestamp::from_ns(0),
-            |_, _| {
-                std::fs::remove_file(root.path().join("cache").join(GENERATIONS)).unwrap();
-                let other = open(root.path());
-                assert!(other.read(&id).unwrap().is_some());
-                copied = Some((other.generation(slots), other));
-                true
-            },
-        );
+        let (_, done) = dir.invalidate(&id.view, None, now, |_, _| {
+            std::fs::remove_file(root.path().join("cache").join(GENERATIONS)).unwrap();
+            let other = open(root.path());
+            assert!(other.read(&id).unwrap().is_some());
+            copied = Some((other.generation(slots), other));
+            true
+        });
         done.unwrap();
         let (generation, other) = copied.unwrap();
         assert_ne!(other.generation(slots), generation);
+    }
+
+    #[test]
+    fn whoever_waited_to_publish_while_the_table_was_deleted_does_not() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, other) = (open(root.path()), open(root.path()));
+        let (id, slots) = (id(), dir.slots(&id().view, &id().entity));
+        let held = other.locks.publish(publish_stripe(&id.view)).unwrap();
+        let generation = dir.generation(slots);
+        std::thread::scope(|scope| {
+            let publishing = scope.spawn(|| dir.publish(&id, b"old", generation, now).unwrap());
+            let tmp = root.path().join("cache").join("tmp");
+            let mut written = 0;
+            while written == 0 && !publishing.is_finished() {
+                files::list(&SystemDisk, &tmp, &tmp, &mut |file| written += u64::from(file.bytes == 3)).unwrap();
+            }
+            std::fs::remove_file(root.path().join("cache").join(GENERATIONS)).unwrap();
+            // Somebody invalidates in the one that he makes.
+            open(root.path());
+            drop(held);
+            assert!(publishing.join().unwrap().is_none());
+        });
+        assert!(dir.read(&id).unwrap().is_none());
+    }
+
+    #[test]
+    fn copies_are_old_as_long_as_the_present_table_cannot_be_mapped() {
+        let root = tempfile::tempdir().unwrap();
+        let dir = open(root.path());
+        let (slots, table) = (dir.slots(&id().view, &id().entity), root.path().join("cache").join(GENERATIONS));
+        let mut seen = vec![dir.generation(slots)];
+        std::fs::remove_file(&table).unwrap();
+        std::fs::create_dir(&table).unwrap();
+        for look in 1..4 {
+            dir.stay_joined(Timestamp::from_secs(look));
+            assert!(!seen.contains(&dir.generation(slots)), "look {look}");
+            seen.push(dir.generation(slots));
+        }
+        dir.publish(&id(), b"x", dir.generation(slots), now).unwrap_err();
+        dir.invalidate(&id().view, None, now, |_, _| true).1.unwrap_err();
+        std::fs::remove_dir(&table).unwrap();
+        dir.stay_joined(Timestamp::from_secs(4));
+        assert!(dir.publish(&id(), b"x", dir.generation(slots), now).unwrap().is_some());
     }
 
     #[test]
@@ -405,7 +458,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let dir = open(root.path());
         let slots = dir.slots(&id().view, &id().entity);
-        dir.publish(&id(), b"new", dir.generation(slots)).unwrap();
+        dir.publish(&id(), b"new", dir.generation(slots), now).unwrap();
         let path = block_path(&id());
         assert_eq!(dir.quarantine(&path, |bytes| bytes.as_ref() == b"bad").unwrap(), None);
         assert!(dir.read(&id()).unwrap().is_some());
@@ -420,7 +473,7 @@ mod tests {
         let slots = dir.slots(&id().view, &id().entity);
         let before = dir.generation(slots);
         std::fs::remove_file(root.path().join("cache").join(GENERATIONS)).unwrap();
-        assert!(!dir.publish(&id(), b"x", before).unwrap());
+        assert!(dir.publish(&id(), b"x", before, now).unwrap().is_none());
         assert_ne!(dir.generation(slots), before);
     }
 }

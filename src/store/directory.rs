@@ -217,7 +217,10 @@ impl CacheDir {
         }
         match mapped.again(&*self.disk, &path) {
             Ok(again) if !is_current || again.is_writable() => self.generations.store(again.into()),
-            Err(error) if !is_current => return Err(unavailable("map", &path, error)),
+            Err(error) if !is_current => {
+                self.generations.store(mapped.lost().into());
+                return Err(unavailable("map", &path, error));
+            }
             _ => {}
         }
         Ok(())
@@ -230,10 +233,11 @@ impl CacheDir {
         let (now, last) = (now.as_ns(), self.joined.load(Ordering::Relaxed));
         // Both ways, because the clock may be set back. Threads that do it twice do no harm.
         if now.abs_diff(last) >= NOTICED.as_nanos() as u64 {
-            self.joined.store(now, Ordering::Relaxed);
             if let Err(error) = self.rejoin() {
                 tracing::debug!(target: "larder::cache", %error, "the table of generations cannot be joined");
             }
+            // Not before: nobody goes by the old table because somebody else is about to look.
+            self.joined.store(now, Ordering::Relaxed);
         }
     }
 

@@ -169,19 +169,21 @@ pub fn names(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<OsString>> {
 
 /// Every regular file below `directory`, in no order; what vanishes meanwhile is skipped, and no link is followed.
 pub fn list(disk: &dyn Disk, root: &Path, directory: &Path, visit: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
-    match link_on_the_way(disk, root, directory) {
-        Some(_) => Ok(()),
-        None => list_below(disk, root, directory, visit),
+    if link_on_the_way(disk, root, directory).is_some() {
+        return Ok(());
     }
+    walk(disk, directory, &mut |path, metadata| {
+        let below = path.strip_prefix(root).ok();
+        below.and_then(|below| found(below, metadata)).into_iter().for_each(&mut *visit);
+    })
 }
 
-fn list_below(disk: &dyn Disk, root: &Path, directory: &Path, visit: &mut dyn FnMut(FoundFile)) -> io::Result<()> {
-    for name in names(disk, directory)? {
-        let path = directory.join(name);
-        let Ok(below) = path.strip_prefix(root) else { continue };
+/// The same with whatever is no directory.
+pub fn walk(disk: &dyn Disk, directory: &Path, visit: &mut dyn FnMut(&Path, &Metadata)) -> io::Result<()> {
+    for path in names(disk, directory)?.into_iter().map(|name| directory.join(name)) {
         match disk.metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => list_below(disk, root, &path, visit)?,
-            Ok(metadata) => found(below, &metadata).into_iter().for_each(&mut *visit),
+            Ok(metadata) if metadata.is_dir() => walk(disk, &path, visit)?,
+            Ok(metadata) => visit(&path, &metadata),
             Err(error) if is_absent(&error) => {}
             Err(error) => return Err(error),
         }
@@ -207,10 +209,10 @@ pub fn directories(disk: &dyn Disk, directory: &Path) -> io::Result<Vec<PathBuf>
     Ok(found)
 }
 
-/// The same as [`sync_present`] of a directory and all below it.
+/// The same as [`sync_present`] of all below a directory, and of itself after that.
 pub fn sync_tree(disk: &dyn Disk, directory: &Path) -> io::Result<()> {
-    sync_present(disk, directory)?;
-    directories(disk, directory)?.iter().try_for_each(|directory| sync_tree(disk, directory))
+    directories(disk, directory)?.iter().try_for_each(|directory| sync_tree(disk, directory))?;
+    sync_present(disk, directory)
 }
 
 /// Removes `directory` and its parents below `root` as long as they are empty.

@@ -3,7 +3,8 @@
 //! `<cache dir>/generations` holds 16,384 64-bit counters, memory-mapped by every process. An
 //! invalidation raises the counter of its view or of its entity; a copy in memory remembers the sum
 //! of both under which it was loaded and is not served once the sum is another. Two entities that
-//! share a counter cost each other a read from disk, never a wrong answer.
+//! share a counter cost each other a read from disk, never a wrong answer. What a counter is raised by
+//! is drawn at random: a flipped bit, which would undo a raise by one, leads back to no old sum.
 //!
 //! Larder never shortens or replaces the file. Whoever deletes it cuts the processes off from each other until they
 //! look again, which each does within [`NOTICED`] while it is asked; so nobody invalidates in a younger table. Whoever
@@ -11,9 +12,11 @@
 //! read by system calls instead would cost every hit two of them.
 
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -59,7 +62,7 @@ impl Slots {
 
 /// The mapped table.
 pub struct Generations {
-    map: MmapRaw,
+    map: Arc<MmapRaw>,
     number: u64,
     inode: u64,
     writable: bool,
@@ -90,10 +93,8 @@ impl Generations {
         let mut options = memmap2::MmapOptions::new();
         options.len(COUNTERS * size_of::<u64>());
         let map = if writable { options.map_raw(&file)? } else { options.map_raw_read_only(&file)? };
-        static MAPS: AtomicU64 = AtomicU64::new(0);
-        let number = MAPS.fetch_add(1, Ordering::Relaxed);
         let noticed = Instant::now() + NOTICED.saturating_sub(age(&file));
-        Ok(Self { map, number, inode: file.metadata()?.ino(), writable, noticed })
+        Ok(Self { map: map.into(), number: next_number(), inode: file.metadata()?.ino(), writable, noticed })
     }
 
     /// Maps it again. Where it is the same file, copies made before stay good.
@@ -102,6 +103,12 @@ impl Generations {
         // The inode of a file that is mapped is given to no other.
         let number = if again.inode == self.inode { self.number } else { again.number };
         Ok(Self { number, ..again })
+    }
+
+    /// What to go by where another table is there and cannot be mapped: copies made before are old, and those made under
+    /// this one are as soon as it is tried again.
+    pub fn lost(&self) -> Self {
+        Self { map: Arc::clone(&self.map), number: next_number(), inode: 0, writable: false, noticed: self.noticed }
     }
 
     /// Waits until no process goes by another table that was deleted; no time at all where this one is not brand-new.
@@ -138,7 +145,9 @@ impl Generations {
         if !self.writable {
             return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
-        self.counter(slot).fetch_add(1, Ordering::AcqRel);
+        // Odd, so that it is never 0.
+        let step = RandomState::new().build_hasher().finish() | 1;
+        self.counter(slot).fetch_add(step, Ordering::AcqRel);
         Ok(())
     }
 
@@ -157,6 +166,12 @@ impl Generations {
     }
 }
 
+/// The number of a map, which no other has in this process.
+fn next_number() -> u64 {
+    static MAPS: AtomicU64 = AtomicU64::new(0);
+    MAPS.fetch_add(1, Ordering::Relaxed)
+}
+
 /// How old the file is, by the clock of its file system alone; nothing where that does not say.
 fn age(file: &File) -> Duration {
     let (omit, now) = (Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT }, Timespec { tv_sec: 0, tv_nsec: UTIME_NOW });
@@ -173,7 +188,7 @@ fn age(file: &File) -> Duration {
 /// A hole would be filled at the first touch through the map, and where the disk is full then, the
 /// touch ends the process. What is there stays; two processes doing this at once do the same.
 fn allocate(file: &File) -> io::Result<()> {
-    match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, BYTES) {
+    match rustix::io::retry_on_intr(|| rustix::fs::fallocate(file, FallocateFlags::empty(), 0, BYTES)) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
             let length = file.metadata()?.len();
             let missing = usize::try_from(BYTES.saturating_sub(length)).unwrap_or(0);
@@ -195,7 +210,7 @@ mod tests {
     /// One of no file, which is what Miri can map.
     fn without_file(writable: bool) -> Generations {
         let map = memmap2::MmapOptions::new().len(COUNTERS * size_of::<u64>()).map_anon().unwrap();
-        Generations { map: map.into(), number: 0, inode: 0, writable, noticed: Instant::now() }
+        Generations { map: Arc::new(map.into()), number: 0, inode: 0, writable, noticed: Instant::now() }
     }
 
     #[test]
@@ -204,12 +219,31 @@ mod tests {
         for slot in [0, 1, COUNTERS - 1] {
             table.raise(slot).unwrap();
         }
+        let counts = || (0..COUNTERS).map(|slot| table.counter(slot).load(Ordering::Relaxed)).collect::<Vec<_>>();
+        let differ = |one: &[u64], other: &[u64]| (0..COUNTERS).filter(|at| one[*at] != other[*at]).collect::<Vec<_>>();
+        let raised = counts();
+        assert_eq!(differ(&raised, &[0; COUNTERS]), [0, 1, COUNTERS - 1]);
         // What no `Slots` has goes round.
         table.raise(COUNTERS).unwrap();
         table.raise(usize::MAX).unwrap();
-        let counts: Vec<_> = (0..COUNTERS).map(|slot| table.counter(slot).load(Ordering::Relaxed)).collect();
-        assert_eq!((counts[0], counts[1], counts[COUNTERS - 1], counts.iter().sum()), (2, 1, 2, 5));
+        assert_eq!(differ(&raised, &counts()), [0, COUNTERS - 1]);
         assert_eq!(without_file(false).raise(0).unwrap_err().kind(), io::ErrorKind::ReadOnlyFilesystem);
+    }
+
+    #[test]
+    fn no_bit_that_flips_makes_an_old_generation_of_the_present_one() {
+        let (table, slots) = (without_file(true), Slots { view: 0, entity: 1 });
+        let mut old = vec![table.now(slots)];
+        for _ in 0..100 {
+            table.raise_entity(slots).unwrap();
+            table.raise_view(slots).unwrap();
+            for (slot, bit) in (0..2).flat_map(|slot| (0..u64::BITS).map(move |bit| (slot, bit))) {
+                table.counter(slot).fetch_xor(1 << bit, Ordering::Relaxed);
+                assert!(!old.contains(&table.now(slots)), "bit {bit} of counter {slot}");
+                table.counter(slot).fetch_xor(1 << bit, Ordering::Relaxed);
+            }
+            old.push(table.now(slots));
+        }
     }
 
     #[test]
@@ -243,8 +277,9 @@ mod tests {
         assert_eq!(other.now(b), before.1);
         one.raise_view(a).unwrap();
         assert_ne!(other.now(b), before.1);
+        let raised = other.now(b).sum;
         drop((one, other));
-        assert_eq!(table(&path).now(b).sum, 1, "it survives the processes");
+        assert_eq!(table(&path).now(b).sum, raised, "it survives the processes");
     }
 
     #[test]

@@ -72,14 +72,16 @@ pub(super) fn pushed_identity(path: &Path) -> Option<(Vec<(String, String)>, Tim
     let names: Vec<&str> = path.components().map(|component| component.as_os_str().to_str()).collect::<Option<_>>()?;
     let [PUSHED, _, keys @ .., file] = names.as_slice() else { return None };
     let day = file.strip_suffix(EXTENSION)?.strip_suffix('.')?;
-    let written = |date: &NaiveDate| date.format(DAY).to_string() == day;
-    let day = NaiveDate::parse_from_str(day, DAY)
-        .ok()
-        .filter(written)?
-        .and_time(NaiveTime::MIN)
-        .and_utc()
-        .timestamp_nanos_opt()?;
-    Some((keys_of(keys.iter().copied())?, Timestamp::from_ns(day)))
+    let midnight = NaiveDate::parse_from_str(day, DAY).ok()?.and_time(NaiveTime::MIN);
+    Some((keys_of(keys.iter().copied())?, instant(midnight, DAY, day)?))
+}
+
+/// The instant that is written as `text`, in which there may be no other noughts or blanks: it would be a second path.
+///
+/// The first second and the first day have begun before the first instant, which stands for them.
+fn instant(at: NaiveDateTime, format: &str, text: &str) -> Option<Timestamp> {
+    let at = at.and_utc().timestamp_nanos_opt().map_or(Timestamp::MIN, Timestamp::from_ns);
+    (at.to_utc().format(format).to_string() == text).then_some(at)
 }
 
 /// The directory of one version of a view.
@@ -109,14 +111,12 @@ pub fn identity_of(path: &Path) -> Option<PathIdentity> {
     let names: Vec<&str> = names.collect::<Option<_>>()?;
     let [BLOCKS, view, fingerprint, keys @ .., file] = names.as_slice() else { return None };
     let start = file.strip_suffix(EXTENSION)?.strip_suffix('.')?;
-    // What is written in another way than here, such as with blanks for noughts, would be a second path.
-    let written = |at: &NaiveDateTime| at.format(START).to_string() == start;
-    let start = NaiveDateTime::parse_from_str(start, START).ok().filter(written)?.and_utc().timestamp_nanos_opt()?;
+    let start = instant(NaiveDateTime::parse_from_str(start, START).ok()?, START, start)?;
     let identity = PathIdentity {
         view: ViewName::new(view.strip_prefix("view=")?).ok()?,
         fingerprint: fingerprint.strip_prefix("fp=")?.parse().ok()?,
         keys: keys_of(keys.iter().copied())?,
-        start: Timestamp::from_ns(start),
+        start,
     };
     (!identity.keys.is_empty()).then_some(identity)
 }
@@ -155,6 +155,19 @@ mod tests {
         ] {
             assert_eq!(identity_of(Path::new(&path)), None, "{path}");
         }
+    }
+
+    #[test]
+    fn the_first_block_and_the_first_day_of_all_times_come_back_from_their_paths() {
+        let entity = EntityKey::new([("symbol", "A")]).unwrap();
+        for span in Span::ALL {
+            let id = id(entity.clone(), Timestamp::MIN, span);
+            assert_eq!(identity_of(&block_path(&id)).unwrap().start, id.range.start(), "{span:?}");
+        }
+        let (source, day) = (SourceName::new("ticks").unwrap(), Span::Day.block_of(Timestamp::MIN).start());
+        assert_eq!(pushed_identity(&pushed_path(&source, Some(&entity), day)).unwrap().1, day);
+        let earlier = "blocks/view=v/fp=ce20d9dfd7046a750a2891dbead1269d/symbol=A/16770921T000000Z.parquet";
+        assert_eq!(identity_of(Path::new(earlier)), None);
     }
 
     proptest! {

@@ -12,8 +12,7 @@ use bytes::Bytes;
 use super::directory::{CacheDir, unavailable};
 use super::files::{self, Publish};
 use super::layout::{PUSHED, pushed_directory, pushed_identity, pushed_path};
-use super::locks::hold;
-use crate::disk::{Disk, Open, is_absent};
+use crate::disk::{Disk, Open, hold, is_absent};
 use crate::error::Result;
 use crate::model::{EntityKey, SourceName, Timestamp};
 
@@ -56,17 +55,22 @@ impl CacheDir {
     /// The files of rows that were pushed to a source for an entity, or all of them, in the order of their days.
     ///
     /// # Errors
-    /// `Unavailable` where a directory cannot be read.
+    /// `Unavailable` where a directory cannot be read, or a link is in the place of one or of a file.
     pub fn pushed_files(&self, source: &SourceName, entity: Option<&EntityKey>) -> Result<Vec<PushedFile>> {
         let directory = self.root.join(pushed_directory(source, entity));
-        let mut found = Vec::new();
-        let mut visit = |file: files::FoundFile| {
-            if let Some((keys, day)) = pushed_identity(&file.path) {
-                found.push(PushedFile { path: file.path, keys, day });
+        let failed = |error| unavailable("list", &directory, error);
+        self.refuse_links(&directory).map_err(failed)?;
+        let (mut found, mut link) = (Vec::new(), None);
+        files::walk(&*self.disk, &directory, &mut |path, metadata| {
+            let below = path.strip_prefix(&self.root).unwrap_or(path);
+            if metadata.is_symlink() {
+                link = Some(path.to_owned());
+            } else if let Some((keys, day)) = pushed_identity(below).filter(|_| metadata.is_file()) {
+                found.push(PushedFile { path: below.to_owned(), keys, day });
             }
-        };
-        files::list(&*self.disk, &self.root, &directory, &mut visit)
-            .map_err(|error| unavailable("list", &directory, error))?;
+        })
+        .and_then(|()| link.map_or(Ok(()), |link| Err(is_a_link(&link))))
+        .map_err(failed)?;
         found.sort_unstable_by_key(|file| file.day);
         Ok(found)
     }
@@ -88,6 +92,7 @@ impl CacheDir {
     ) -> Result<()> {
         let (disk, target) = (&*self.disk, self.root.join(pushed_path(source, entity, day)));
         let failed = |error| unavailable("write", &target, error);
+        target.parent().map_or(Ok(()), |directory| self.refuse_links(directory)).map_err(failed)?;
         loop {
             // The file itself is what is locked, so that nothing goes wrong where somebody removes all locks.
             let held = match hold(disk, &target, Open::Read, PATIENCE) {
@@ -111,6 +116,12 @@ impl CacheDir {
         }
     }
 
+    /// Fails where a link is on the way to a directory of pushed rows. Of blocks, what is behind one is computed again; here
+    /// it is the only copy, so nobody may go on without it.
+    fn refuse_links(&self, directory: &Path) -> io::Result<()> {
+        files::link_on_the_way(&*self.disk, &self.root, directory).map_or(Ok(()), |link| Err(is_a_link(&link)))
+    }
+
     /// Makes the file of a day; `AlreadyExists` where there is one.
     fn begin_pushed(&self, part: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
         let disk = &*self.disk;
@@ -126,7 +137,6 @@ impl CacheDir {
     pub fn intend_push(&self, what: &[u8]) -> Result<PushIntent> {
         let directory = self.root.join(PUSHED).join(UNFINISHED);
         let failed = |error| unavailable("write in", &directory, error);
-        self.disk.make_directory(&directory).map_err(failed)?;
         for number in 0_u64.. {
             let path = directory.join(format!("{}-{number}.json", self.process));
             let part = self.part().map_err(failed)?;
@@ -151,7 +161,7 @@ impl CacheDir {
         files::write_all(&*self.disk, &file, part, what)?;
         self.disk.sync(&file, part)?;
         // A link and no rename: it fails where the name is taken.
-        self.disk.link(part, path)?;
+        self.link(part, path)?;
         // With the directories above it, which may be new.
         self.sync_published(path, true).inspect_err(|_| {
             let _ = files::remove(&*self.disk, path);
@@ -159,18 +169,35 @@ impl CacheDir {
         Ok(file)
     }
 
+    /// What others have noted whose push is not done, whether they live or not.
+    ///
+    /// # Errors
+    /// `Unavailable` where a note cannot be read.
+    pub fn other_intents(&self, mine: &PushIntent) -> Result<Vec<Bytes>> {
+        let others = self.intents()?.into_iter().filter(|path| *path != mine.path);
+        let read = |path: PathBuf| {
+            files::read(&*self.disk, &path).map_err(|error| unavailable("read", &path, error)).transpose()
+        };
+        others.filter_map(read).collect()
+    }
+
+    /// The notes that there are.
+    fn intents(&self) -> Result<Vec<PathBuf>> {
+        let directory = self.root.join(PUSHED).join(UNFINISHED);
+        let mut paths = Vec::new();
+        files::list(&*self.disk, &self.root, &directory, &mut |file| paths.push(self.root.join(file.path)))
+            .map_err(|error| unavailable("read", &directory, error))?;
+        Ok(paths)
+    }
+
     /// The notes of processes that died in the middle of a push. Nobody else gets them as long as they are held.
     ///
     /// # Errors
     /// `Unavailable` where they cannot be read.
     pub fn unfinished_pushes(&self) -> Result<Vec<(PushIntent, Vec<u8>)>> {
-        let directory = self.root.join(PUSHED).join(UNFINISHED);
-        let failed = |error| unavailable("read", &directory, error);
-        let mut paths = Vec::new();
-        files::list(&*self.disk, &self.root, &directory, &mut |file| paths.push(self.root.join(file.path)))
-            .map_err(failed)?;
         let mut unfinished = Vec::new();
-        for path in paths {
+        for path in self.intents()? {
+            let failed = |error| unavailable("read", &path, error);
             let file = match self.disk.open(&path, Open::Read) {
                 Err(error) if is_absent(&error) => continue,
                 opened => opened.map_err(failed)?,
@@ -181,10 +208,15 @@ impl CacheDir {
                 continue;
             }
             let what = files::read_all(&*self.disk, &file, &path).map_err(failed)?.to_vec();
-            unfinished.push((PushIntent { disk: Arc::clone(&self.disk), path, _file: file }, what));
+            unfinished.push((PushIntent { disk: Arc::clone(&self.disk), path: path.clone(), _file: file }, what));
         }
         Ok(unfinished)
     }
+}
+
+fn is_a_link(path: &Path) -> io::Error {
+    let what = format!("{} is a link, and nothing in a cache is: put there what it leads to", path.display());
+    io::Error::other(what)
 }
 
 #[cfg(test)]

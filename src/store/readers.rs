@@ -22,7 +22,10 @@ impl CacheDir {
     ) -> Result<()> {
         let target = self.root.join(push_reader_path(source, view));
         let failed = |error| unavailable("write", &target, error);
-        if self.disk.metadata(&target).is_ok() {
+        // Behind a link, nobody who pushes would find it.
+        let is_reached =
+            target.parent().is_some_and(|above| files::link_on_the_way(&*self.disk, &self.root, above).is_none());
+        if is_reached && self.disk.metadata(&target).is_ok() {
             // Whoever wrote it may have failed, or died, before it was on the disk.
             return self.sync_published(&target, false).map_err(failed);
         }

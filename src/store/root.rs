@@ -18,7 +18,8 @@ const UNSEARCHED: u32 = 0o1000;
 pub(super) fn check_root(disk: &dyn Disk, root: &Path) -> Result<()> {
     let metadata = match std::fs::metadata(root) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return make(disk, root).map_err(|error| unavailable("make the cache directory", root, error));
+            let made = disk.make_directory(root).and_then(|()| sync_above(disk, root));
+            return made.map_err(|error| unavailable("make the cache directory", root, error));
         }
         metadata => metadata.map_err(|error| unavailable("look at the cache directory", root, error))?,
     };
@@ -49,6 +50,8 @@ pub(super) fn check_root(disk: &dyn Disk, root: &Path) -> Result<()> {
                 format!("holds other things, such as {name}: give a new or empty directory"),
             );
         }
+        // Whoever made it may have died before it was on the disk, or could not sync it.
+        sync_above(disk, root).map_err(|error| unavailable("make the cache directory", root, error))?;
     }
     let set_mode = |mode| {
         let mode = std::fs::Permissions::from_mode(mode);
@@ -101,19 +104,19 @@ fn check_pieces(disk: &dyn Disk, directory: &Path, user: u32, deep: bool) -> Res
     Ok(())
 }
 
-/// Makes the directory with those above it, and on the disk: what is durable in it must not be lost with it.
-fn make(disk: &dyn Disk, root: &Path) -> io::Result<()> {
-    let above = || root.ancestors().skip(1);
-    let lowest = above().find(|directory| disk.metadata(directory).is_ok());
-    disk.make_directory(root)?;
-    for directory in above() {
+/// Makes the name of the directory survive a crash of the machine, with those above it, which may be new too: what is
+/// durable in it must not be lost with it.
+fn sync_above(disk: &dyn Disk, root: &Path) -> io::Result<()> {
+    let device = disk.metadata(root)?.dev();
+    for directory in root.ancestors().skip(1) {
+        // Where the file system ends nothing is new.
+        if disk.metadata(directory)?.dev() != device {
+            break;
+        }
         match disk.sync_directory(directory) {
             // One that may be written and not read cannot be synced.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
             synced => synced?,
-        }
-        if Some(directory) == lowest {
-            break;
         }
     }
     Ok(())

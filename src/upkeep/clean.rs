@@ -56,8 +56,12 @@ pub struct CleanReport {
     pub threshold_bytes: u64,
     /// What went, or would go.
     pub removed: Vec<Removal>,
-    /// Chosen blocks that stayed: being computed, just published again, or gone already.
+    /// Chosen blocks that stayed: being computed, just published again, gone already, or of a view of which one could not be
+    /// removed.
     pub skipped: u64,
+    /// Why the first of those could not be removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed: Option<String>,
     /// Whether it was stopped before the end.
     pub interrupted: bool,
 }
@@ -85,7 +89,7 @@ impl CleanReport {
 /// computed or was just published stays.
 ///
 /// # Errors
-/// `Busy` or `Unavailable` where the manifest or the disk cannot be used.
+/// `Busy` or `Unavailable` where the manifest cannot be used.
 pub fn clean(
     dir: &CacheDir,
     manifest: &Manifest,
@@ -105,14 +109,22 @@ pub fn clean(
         threshold_bytes: limits.high,
         ..CleanReport::default()
     };
-    let total = chosen.len() as u64;
+    let (total, mut stuck) = (chosen.len() as u64, HashSet::new());
     for (done, victim) in (0..).zip(&chosen) {
         if !progress.advance(done, Some(total)) {
             report.interrupted = true;
             break;
         }
         let Some(block) = blocks.get(victim.index) else { continue };
-        if options.dry_run || remove(dir, block, victim.reason, &limits, &mut journal)? {
+        // One that cannot be removed must not keep the blocks of other views.
+        let goes = options.dry_run
+            || !stuck.contains(&block.view)
+                && remove(dir, manifest, block, victim.reason, &limits, &mut journal).unwrap_or_else(|error| {
+                    stuck.insert(&block.view);
+                    report.failed.get_or_insert_with(|| error.to_string());
+                    false
+                });
+        if goes {
             report.removed.push(removal(block, victim.reason));
         } else {
             report.skipped += 1;
@@ -187,6 +199,7 @@ fn live(blocks: &[BlockRow], views: &[ViewVersion], now: Timestamp, settings: &S
 
 fn remove(
     dir: &CacheDir,
+    manifest: &Manifest,
     block: &BlockRow,
     reason: Reason,
     limits: &Limits,
@@ -197,10 +210,11 @@ fn remove(
     if dir.is_computing(&id) {
         return Ok(false);
     }
-    let record = Record::Removed { block: block.block_ref(), at: limits.now, reason: reason.into() };
+    // When it goes, and not when cleaning began: somebody may have listed the file since, to rebuild the manifest.
+    let record = || Record::Removed { block: block.block_ref(), at: manifest.now(), reason: reason.into() };
     if dir.stat(block.file.as_ref()).is_none() {
         // Somebody removed the file by hand. Its row must not make room at the cost of other blocks for ever.
-        journal(&[record]);
+        journal(&[record()]);
         return Ok(true);
     }
     let removed = dir.evict(&id, |file| {
@@ -208,12 +222,12 @@ fn remove(
         let goes = file.bytes == block.bytes && limits.now.since(file.modified) >= limits.min_age;
         if goes && !planted::is(Bug::JournalAfterRemoval) {
             // Journal first, then unlink: a crash leaves a file without its row, never a row without its file.
-            journal(std::slice::from_ref(&record));
+            journal(&[record()]);
         }
         goes
     })?;
     if removed && planted::is(Bug::JournalAfterRemoval) {
-        journal(&[record]);
+        journal(&[record()]);
     }
     Ok(removed)
 }

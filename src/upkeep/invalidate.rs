@@ -127,7 +127,8 @@ mod tests {
             entity: EntityKey::new([("symbol", "EURUSD")]).unwrap(),
             range: Span::Day.block_of("2024-03-01".parse().unwrap()),
         };
-        dir.publish(&id, b"a block", dir.generation(dir.slots(&id.view, &id.entity))).unwrap();
+        let now = || Timestamp::from_ns(7);
+        dir.publish(&id, b"a block", dir.generation(dir.slots(&id.view, &id.entity)), now).unwrap();
         let scope = Scope { view: &id.view, version: None, entity: None, range: None };
         let locks = root.path().join("cache/locks");
         let held: Vec<_> = std::fs::read_dir(&locks).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -136,7 +137,6 @@ mod tests {
             std::fs::create_dir(&lock).unwrap();
         }
         let mut journaled = Vec::new();
-        let now = || Timestamp::from_ns(7);
         invalidate(&dir, &scope, "request", now, |records| journaled.extend_from_slice(records)).unwrap_err();
         let [Record::Removed { block, at, reason: RemovalReason::Invalidated }] = journaled.as_slice() else {
             panic!("{journaled:?}")

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use larder::clock::{Clock, SystemClock};
-use larder::manifest::{Journal, Manifest};
+use arrow::datatypes::DataType;
+use larder::clock::{Clock, ManualClock, SystemClock};
+use larder::manifest::{Journal, Manifest, Record};
 use larder::store::{CacheDir, Publish};
-use larder::upkeep::{CleanOptions, CleanReport, Reason, Silent, clean};
-use larder::{FeatureStore, Settings, Timestamp};
+use larder::upkeep::{CleanOptions, CleanReport, Progress, Reason, Silent, clean};
+use larder::{FeatureStore, FeatureView, Settings, Timestamp};
 
 use crate::damage::files;
 use crate::desk::{Desk, minutes, range, symbol, view};
@@ -95,9 +96,9 @@ fn an_old_version_of_a_view_is_an_orphan_a_day_after_its_last_service() {
     settings.disk.min_age = Duration::ZERO;
     settings.retention_days = 1000.0;
     desk.clock.advance(Duration::from_secs(3600));
-    let newer = larder::FeatureView::builder("prices")
+    let newer = FeatureView::builder("prices")
         .entity("symbol")
-        .feature("value", arrow::datatypes::DataType::Float64)
+        .feature("value", DataType::Float64)
         .version("2")
         .build()
         .unwrap();
@@ -122,11 +123,11 @@ fn the_blocks_of_a_job_that_lives_for_a_moment_are_no_orphans() {
     let mut settings = desk.settings.clone();
     settings.disk.min_age = Duration::ZERO;
     let version = |version: &str| {
-        let view = larder::FeatureView::builder("prices").entity("symbol").version(version);
-        view.feature("value", arrow::datatypes::DataType::Float64).build().unwrap()
+        let view = FeatureView::builder("prices").entity("symbol").version(version);
+        view.feature("value", DataType::Float64).build().unwrap()
     };
     // Opened, asked once, dropped: nobody flushes, and no keeper has turned.
-    let job = |view: &larder::FeatureView| {
+    let job = |view: &FeatureView| {
         let store: FeatureStore = desk.open();
         store.get_or_compute(view, &symbol("JOB"), range("2024-03-01", "2024-03-04"), minutes).unwrap();
     };
@@ -163,9 +164,64 @@ fn the_journal_knows_of_a_removal_before_it_happens() {
     let manifest = Manifest::new(&root, Arc::new(SystemClock));
     let in_a_week = now().saturating_add(Duration::from_secs(8 * 86_400));
     let mut left = Vec::new();
-    let journal = |_: &[larder::manifest::Record]| left.push(files(&root.join("blocks")).len());
+    let journal = |_: &[Record]| left.push(files(&root.join("blocks")).len());
     clean(&dir, &manifest, &settings, in_a_week, CleanOptions::default(), journal, &mut Silent).unwrap();
     assert_eq!(left, [9, 8, 7, 6, 5, 4, 3, 2, 1], "the files that are there when each is told");
+}
+
+#[test]
+fn a_view_whose_blocks_cannot_be_removed_does_not_keep_those_of_others() {
+    let desk = filled();
+    let cache = desk.dir.path().join("cache");
+    let locks = || {
+        files(&cache.join("locks")).into_iter().filter(|lock| lock.file_name().unwrap().as_encoded_bytes()[0] == b'p')
+    };
+    let of_prices = locks().collect::<Vec<_>>();
+    let other = FeatureView::builder("sizes").entity("symbol").feature("value", DataType::Float64).build().unwrap();
+    let store = desk.open();
+    store.get_or_compute(&other, &symbol("EURUSD"), range("2024-03-01", "2024-03-04"), minutes).unwrap();
+    drop(store);
+    for lock in &of_prices {
+        std::fs::remove_file(lock).unwrap();
+        std::fs::create_dir(lock).unwrap();
+    }
+    let mut settings = desk.settings.clone();
+    settings.disk.min_age = Duration::ZERO;
+    let in_a_week = now().saturating_add(Duration::from_secs(8 * 86_400));
+    let report = run(&desk, &settings, in_a_week, CleanOptions::default());
+    assert_eq!((report.removed.len(), report.skipped), (3, 9));
+    assert!(report.removed.iter().all(|removal| removal.view == "sizes"));
+    assert!(report.failed.unwrap().contains("prices"), "it says which");
+    of_prices.iter().for_each(|lock| std::fs::remove_dir(lock).unwrap());
+    assert_eq!(run(&desk, &settings, in_a_week, CleanOptions::default()).removed.len(), 9);
+}
+
+#[test]
+fn a_removal_says_when_it_happened_and_not_when_cleaning_began() {
+    struct Slow(Arc<ManualClock>);
+    impl Progress for Slow {
+        fn advance(&mut self, _: u64, _: Option<u64>) -> bool {
+            self.0.set(self.0.now_ns() + 1_000_000_000);
+            true
+        }
+    }
+    let desk = filled();
+    let root = desk.dir.path().join("cache");
+    let dir = CacheDir::open(&root, Publish::Fast, "cleaner").unwrap();
+    let manifest = Manifest::new(&root, desk.clock.clone());
+    let (began, mut settings) = (now().saturating_add(Duration::from_secs(8 * 86_400)), desk.settings.clone());
+    settings.disk.min_age = Duration::ZERO;
+    desk.clock.set(began.as_ns());
+    let mut told = Vec::new();
+    let journal = |records: &[Record]| {
+        told.extend(records.iter().map(|record| match record {
+            Record::Removed { at, .. } => at.since(began).as_secs(),
+            other => panic!("{other:?}"),
+        }));
+    };
+    let mut slow = Slow(Arc::clone(&desk.clock));
+    clean(&dir, &manifest, &settings, began, CleanOptions::default(), journal, &mut slow).unwrap();
+    assert_eq!(told, [1, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
 
 /// Uses the blocks of an entity so often.

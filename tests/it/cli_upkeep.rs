@@ -8,6 +8,7 @@ use larder::{EntityKey, KeyType, KeyValue, Outcome, ViewName};
 use serde_json::Value;
 
 use crate::cli::{Larder, code, stderr};
+use crate::damage::files;
 
 fn findings(report: &Value) -> Vec<(&str, &str)> {
     let findings = report["findings"].as_array().unwrap().iter();
@@ -155,6 +156,19 @@ fn a_dry_run_lists_every_file_and_removes_none() {
     assert_eq!(larder.blocks(), Vec::<std::path::PathBuf>::new());
     assert_eq!(larder.json("stats").0["disk"]["blocks"], 0, "stats are right at once");
     assert_eq!(larder.json("verify").1, 0);
+}
+
+#[test]
+fn blocks_that_cannot_be_removed_are_a_finding_that_says_why() {
+    let larder = Larder::with_demo();
+    for lock in files(&larder.cache().join("locks")) {
+        std::fs::remove_file(&lock).unwrap();
+        std::fs::create_dir(&lock).unwrap();
+    }
+    let output = larder.command(["clean"]).env("FEATURE_CACHE_RETENTION_DAYS", "0.00000001").output().unwrap();
+    let said = String::from_utf8(output.stdout.clone()).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("10 blocks stayed: cannot remove") && said.contains("Is a directory"), "{said}");
+    assert_eq!((code(&output), larder.blocks().len()), (1, 10));
 }
 
 #[test]

@@ -32,6 +32,21 @@ fn a_flipped_bit_in_a_journal_costs_records_and_makes_none_wrong() {
 }
 
 #[test]
+fn a_block_that_could_not_be_told_of_is_told_of_later() {
+    let desk = Desk::new();
+    let (store, journals) = (desk.open(), desk.dir.path().join("cache/journal"));
+    let _ = std::fs::remove_dir_all(&journals);
+    std::fs::write(&journals, "in its place").unwrap();
+    store.get_or_compute(&view(), &symbol("EURUSD"), range("2024-03-01", "2024-03-04"), minutes).unwrap();
+    store.flush();
+    std::fs::remove_file(&journals).unwrap();
+    store.flush();
+    let known = store.manifest().read(|query| query.blocks(&BlockFilter::default())).unwrap();
+    assert_eq!(known.len(), 3);
+    assert_eq!(store.manifest().read(|query| query.views()).unwrap().len(), 1);
+}
+
+#[test]
 fn however_often_a_journal_is_folded_its_records_count_once() {
     let desk = Desk::new();
     let store = desk.open();

@@ -140,9 +140,9 @@ fn a_block_is_durable_although_another_process_made_its_directory_and_could_not_
         BlockId { view: view().name().clone(), fingerprint: view().fingerprint(), entity: symbol("EURUSD"), range };
     let (one, other) = (open(), open());
     let publish = |dir: &CacheDir, bytes: &[u8]| {
-        dir.publish(&block, bytes, dir.generation(dir.slots(&block.view, &block.entity)))
+        dir.publish(&block, bytes, dir.generation(dir.slots(&block.view, &block.entity)), Timestamp::default)
     };
-    assert!(publish(&one, b"first").unwrap());
+    assert!(publish(&one, b"first").unwrap().is_some());
     // The first call whose failure leaves a file that was not synced.
     let failed = (0..100).find(|at| {
         other.evict(&block, |_| true).unwrap();
@@ -152,10 +152,65 @@ fn a_block_is_durable_although_another_process_made_its_directory_and_could_not_
         published.is_err() && other.read(&block).unwrap().is_some()
     });
     assert!(failed.is_some());
-    assert!(publish(&one, b"third").unwrap());
+    assert!(publish(&one, b"third").unwrap().is_some());
     drop((one, other));
     faulty.lose_all(&cache);
     assert_eq!(open().read(&block).unwrap().as_deref(), Some(&b"third"[..]), "after call {failed:?} failed");
+}
+
+#[test]
+fn what_is_durable_is_not_lost_with_a_cache_whose_first_opening_failed() {
+    let range = Span::Day.block_of(time("2024-03-01"));
+    let id =
+        BlockId { view: view().name().clone(), fingerprint: view().fingerprint(), entity: symbol("EURUSD"), range };
+    for at in 0.. {
+        let desk = tempfile::tempdir().unwrap();
+        let (faulty, cache) = (Faulty::new(desk.path()), desk.path().join("new/cache"));
+        let open = || CacheDir::open_on(faulty.as_disk(), &cache, Publish::Durable, "one of two");
+        faulty.fail(at, Fault::ForEver);
+        let opened = open().is_ok();
+        faulty.heal();
+        let dir = open().unwrap();
+        let generation = dir.generation(dir.slots(&id.view, &id.entity));
+        assert!(dir.publish(&id, b"a block", generation, Timestamp::default).unwrap().is_some());
+        drop(dir);
+        faulty.lose_all(desk.path());
+        assert_eq!(open().unwrap().read(&id).unwrap().as_deref(), Some(&b"a block"[..]), "after call {at} failed");
+        if opened {
+            assert!(at > 5, "it opens with {at} calls");
+            break;
+        }
+    }
+}
+
+#[test]
+fn definitions_that_are_applied_again_are_there_although_whoever_applied_them_first_died() {
+    let files = || vec![DefinitionFile { path: "/definitions/a.toml".into(), text: "[view.one]".to_owned() }];
+    let mut confirmed = 0;
+    for at in 0.. {
+        let desk = tempfile::tempdir().unwrap();
+        let (faulty, cache) = (Faulty::new(desk.path()), desk.path().join("cache"));
+        CacheDir::open_on(faulty.as_disk(), &cache, Publish::Fast, "apply").unwrap();
+        let registry = Registry::on(faulty.as_disk(), &cache);
+        faulty.fail(at, Fault::ForEver);
+        let added = registry.add(0, files(), Timestamp::MIN, "ada").is_ok();
+        faulty.heal();
+        if registry.latest().unwrap().is_some() {
+            registry.confirm(1).unwrap();
+            confirmed += 1;
+            faulty.lose_all(&cache);
+            assert_eq!(
+                registry.latest().unwrap().map(|version| version.files),
+                Some(files()),
+                "after call {at} failed"
+            );
+        }
+        if added {
+            break;
+        }
+    }
+    // Where its syncs failed, and where nothing did.
+    assert!(confirmed > 2, "{confirmed}");
 }
 
 #[test]
