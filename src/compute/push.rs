@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{EntityKey, Fingerprint, SourceName, TimeRange, Timestamp, ViewName};
 use crate::planted::{self, Bug};
 use crate::source::{NewRows, Pushed};
+use crate::store::PushIntent;
 
 /// The cause of the invalidations.
 const CAUSE: &str = "push";
@@ -101,10 +102,32 @@ impl Features {
         let intent = dir.intend_push(&note.sealed()?)?;
         let mut changed = BTreeSet::new();
         let kept = pushed.keep(dir, entity, new, self.store().settings().compression_level, &mut changed);
-        // Even of what failed: some of the rows may be kept.
-        let invalidated = self.invalidate_dependents(source, entity, &changed)?;
+        // Even of what failed: some of the rows may be kept. And of what was known, if whoever kept it is not that far.
+        let mut forgotten = self.still_to_forget(&intent, source, entity, new)?;
+        forgotten.extend(&changed);
+        let invalidated = self.invalidate_dependents(source, entity, &forgotten)?;
         intent.done()?;
         kept.map(|()| (changed, invalidated))
+    }
+
+    /// The event times among these rows that others have noted: they may have kept theirs, and have not forgotten yet what
+    /// depends on them.
+    fn still_to_forget(
+        &self,
+        mine: &PushIntent,
+        source: &SourceName,
+        entity: Option<&EntityKey>,
+        new: &NewRows,
+    ) -> Result<BTreeSet<i64>> {
+        let mut times = BTreeSet::new();
+        for text in self.store().cache_dir().other_intents(mine)? {
+            match Note::unsealed(&text) {
+                Some(note) if note.source != source.as_str() || note.entity.as_ref() != entity => {}
+                Some(note) => times.extend(new.times().iter().filter(|at| note.times.contains(at))),
+                None => times.extend(new.times()),
+            }
+        }
+        Ok(times)
     }
 
     /// What depends on rows with these event times, as a note says it.
@@ -157,7 +180,9 @@ impl Features {
     /// Forgets every view that is computed from rows that are pushed, whoever computes it.
     fn forget_all_of_pushed(&self) -> Result<()> {
         let views = self.views_of_pushed()?;
-        views.iter().try_for_each(|view| self.store().invalidate_scope(view, None, None, (CAUSE, None)).map(drop))
+        // Which of them reads which is not known: in each turn, at least one more comes after the one that it reads.
+        let mut turns = std::iter::repeat_n(&views, views.len()).flatten();
+        turns.try_for_each(|view| self.store().invalidate_scope(view, None, None, (CAUSE, None)).map(drop))
     }
 
     fn finish(&self, note: &Note) -> Result<()> {

@@ -16,6 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Fingerprint, SourceName, Span, TimeRange, Timestamp, ViewName};
 
 /// A version of a view whose blocks depend on rows, and which of them.
+#[derive(Clone)]
 pub(super) struct Dependent {
     pub view: ViewName,
     /// The version, with the length of its blocks; `None` for every version.
@@ -101,19 +102,21 @@ impl Features {
         Ok(own.chain(self.store().cache_dir().views_of_pushed()?).collect())
     }
 
-    /// All versions of views with blocks that depend on rows with these event times.
+    /// All versions of views with blocks that depend on rows with these event times, in the order in which they have to be
+    /// forgotten: a view after the one that it reads. Else somebody computes it in between from what is about to be
+    /// forgotten, and keeps it.
     pub(super) fn dependents(&self, source: &SourceName, times: &BTreeSet<i64>) -> Result<Vec<Dependent>> {
-        let mut found = BTreeMap::new();
+        let (mut found, mut unreadable) = (BTreeMap::new(), 0);
         for bound in self.readers_of_pushed(source) {
             let Some((_, steps)) = bound.way() else { continue };
             let view = bound.recipe.view();
-            found.insert((view.name().clone(), Some(view.fingerprint())), (Some(view.span()), reached(&steps, times)?));
+            found.insert((view.name().clone(), Some(view.fingerprint())), (Some(view.span()), steps));
         }
         for (path, text) in self.store().cache_dir().push_readers(source)? {
             let noted = serde_json::from_slice::<Reading>(&text).ok();
-            match noted.and_then(|noted| Some((ViewName::new(&noted.view).ok()?, noted.version()?, noted))) {
-                Some((view, (fingerprint, span), noted)) => {
-                    found.insert((view, Some(fingerprint)), (Some(span), reached(&noted.steps, times)?));
+            match noted.and_then(|noted| Some((ViewName::new(&noted.view).ok()?, noted.version()?, noted.steps))) {
+                Some((view, (fingerprint, span), steps)) => {
+                    found.insert((view, Some(fingerprint)), (Some(span), steps));
                 }
                 // Whatever a later version of this program may say: any block of the view may depend on the rows.
                 None => {
@@ -122,16 +125,23 @@ impl Features {
                         target: "larder::cache", source = %source, %view, note = %path.display(),
                         "a note of who computes from pushed rows cannot be read: each push forgets all blocks of the view"
                     );
-                    let all = TimeRange::new(Timestamp::MIN, Timestamp::MAX)?;
-                    found.insert((view, None), (None, vec![all]));
+                    unreadable += usize::from(found.insert((view, None), (None, Vec::new())).is_none());
                 }
             }
         }
-        let dependent = |((view, fingerprint), (span, blocks)): (_, (Option<Span>, _))| {
+        let mut found: Vec<_> = found.into_iter().collect();
+        found.sort_by_key(|(_, (_, steps))| steps.len());
+        let dependent = |((view, fingerprint), (span, steps)): (_, (Option<Span>, Vec<Step>))| {
             let version = Option::zip(fingerprint, span);
-            Dependent { view, version, blocks }
+            let blocks = match version {
+                Some(_) => reached(&steps, times)?,
+                None => vec![TimeRange::new(Timestamp::MIN, Timestamp::MAX)?],
+            };
+            Ok(Dependent { view, version, blocks })
         };
-        Ok(found.into_iter().map(dependent).collect())
+        let found = found.into_iter().map(dependent).collect::<Result<Vec<_>>>()?;
+        // What an unreadable one reads is not known. In each turn, at least one more of them comes after it.
+        Ok(std::iter::repeat_n(found, unreadable + 1).flatten().collect())
     }
 }
 

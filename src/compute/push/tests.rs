@@ -460,6 +460,66 @@ fn of_a_view_whose_note_cannot_be_read_a_push_forgets_all() {
 }
 
 #[test]
+fn views_are_forgotten_after_those_that_they_read() {
+    // By name, the one that reads comes first.
+    let desk = desk(&QUOTES.replace("view.smooth", "view.a_smooth"));
+    let times = BTreeSet::from([DAY + 600 * MINUTE]);
+    let order = || {
+        let dependents = desk.features.dependents(&quotes(), &times).unwrap();
+        dependents.iter().map(|dependent| dependent.view.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(order(), ["last", "a_smooth"]);
+    desk.push(&[(600, 1.0)]);
+    let notes = desk.features.store().cache_dir().push_readers(&quotes()).unwrap();
+    let (path, _) = notes.iter().find(|(path, _)| path.to_string_lossy().contains("last.")).unwrap();
+    std::fs::write(desk.features.store().cache_dir().root().join(path), "{}").unwrap();
+    assert_eq!(
+        order(),
+        ["last", "last", "a_smooth", "last", "last", "a_smooth"],
+        "it is not known what one of them reads"
+    );
+}
+
+#[test]
+fn whoever_computes_while_rows_are_pushed_leaves_no_value_without_them() {
+    let desk = desk(&QUOTES.replace("view.smooth", "view.a_smooth"));
+    std::thread::scope(|scope| {
+        let pushing = scope.spawn(|| {
+            for bid in (1..=100).map(f64::from) {
+                desk.push(&[(600, bid), (601, bid)]);
+                assert_eq!(desk.get("a_smooth", minutes(600, 660)).1, [0.0, bid]);
+            }
+        });
+        while !pushing.is_finished() {
+            desk.get("a_smooth", minutes(600, 660));
+        }
+    });
+}
+
+#[test]
+fn a_push_that_is_repeated_forgets_what_the_first_one_has_not_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(DAY + 720 * MINUTE));
+    let (one, other) = (open(dir.path(), QUOTES, &clock), open(dir.path(), QUOTES, &clock));
+    let range = minutes(660, 720);
+    assert_eq!(get(&other, "last", range), (Outcome::Miss, vec![]));
+    let (times, cache) = (BTreeSet::from([DAY + 661 * MINUTE]), one.store().cache_dir());
+    let forget = one.to_forget(&quotes(), &times).unwrap();
+    let note = Note { source: "quotes".to_owned(), entity: Some(symbol("A")), times, forget };
+    // Its process stands still after the rows were kept.
+    let _intent = cache.intend_push(&note.sealed().unwrap()).unwrap();
+    let pushed = Pushed::new(one.pushed_source(&quotes()).unwrap());
+    let row = pushed.accept(&rows(&[(661, 2.0)]), one.store().now()).unwrap();
+    pushed.keep(cache, Some(&symbol("A")), &row, 3, &mut BTreeSet::new()).unwrap();
+    assert_eq!(get(&other, "last", range), (Outcome::Hit, vec![]));
+    let again = other.push(&quotes(), &symbol("A"), &rows(&[(661, 2.0)])).unwrap();
+    assert_eq!((again.changed, again.invalidated), (0, 1));
+    assert_eq!(get(&other, "last", range).1, [2.0]);
+    let elsewhere = other.push(&quotes(), &symbol("B"), &rows(&[(661, 2.0)])).unwrap();
+    assert_eq!((elsewhere.changed, elsewhere.invalidated), (1, 0));
+}
+
+#[test]
 fn a_version_of_a_view_that_nobody_has_any_more_costs_the_others_no_blocks() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(DAY + 720 * MINUTE));
