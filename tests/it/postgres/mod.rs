@@ -1,7 +1,7 @@
 //! Features of rows in PostgreSQL, against a server of the test's own.
 
 mod bad_luck;
-mod server;
+pub mod server;
 mod types;
 
 use std::fmt::Write;
@@ -256,7 +256,7 @@ fn the_program_gets_features_and_says_no_password() {
     let mut said = String::new();
     let mut run = |arguments: &str, password: &str| {
         let mut command = larder.command(arguments.split(' ').chain(["--json"]));
-        let output = command.env("PGPASSWORD", password).env("RUST_LOG", "trace").output().unwrap();
+        let output = command.env("PGPASSWORD", password).env("LARDER_LOG", "trace").output().unwrap();
         said += &format!("{}{}", cli::stdout(&output), cli::stderr(&output));
         (cli::json(&output), cli::code(&output))
     };
@@ -282,6 +282,7 @@ fn the_program_gets_features_and_says_no_password() {
         }
     });
     assert!(files > 5);
+    assert!(said.contains("DEBUG larder::cache"), "nothing was logged");
     for secret in [PASSWORD, "hush%2Fhush", "wrong-and-secret"] {
         assert!(!said.contains(secret), "{secret} was said");
     }

@@ -8,5 +8,5 @@ mod hostile_keys;
 mod outside;
 mod owners;
 mod planted;
-#[cfg(all(feature = "cli", feature = "server"))]
+#[cfg(all(feature = "cli", feature = "server", feature = "postgres"))]
 mod secrets;
