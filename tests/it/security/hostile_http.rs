@@ -2,6 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use larder::server::{Options, Server};
@@ -63,9 +65,26 @@ fn status(answer: &[u8]) -> Option<u16> {
     text.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()
 }
 
+/// How often a thread of a server has panicked since this was asked first: its client would only see a connection that is
+/// closed.
+fn panics() -> usize {
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    static WATCH: Once = Once::new();
+    WATCH.call_once(|| {
+        let told = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if std::thread::current().name() == Some("larder-server") {
+                PANICS.fetch_add(1, Ordering::SeqCst);
+            }
+            told(panic);
+        }));
+    });
+    PANICS.load(Ordering::SeqCst)
+}
+
 #[test]
 fn requests_changed_at_random_are_answered_or_refused_and_the_service_stays_up() {
-    let count = times(3_000, 100_000);
+    let (count, panicked) = (times(3_000, 100_000), panics());
     let desk = Desk::new();
     let store = desk.open();
     store.get_or_compute(&view(), &symbol("EURUSD"), range("2024-03-01", "2024-03-02"), minutes).unwrap();
@@ -87,12 +106,13 @@ fn requests_changed_at_random_are_answered_or_refused_and_the_service_stays_up()
             other => panic!("seed {seed}: {other:?} {} to {request:?}", String::from_utf8_lossy(&answer)),
         }
     }
+    assert_eq!(panics(), panicked, "a server panicked");
     assert_eq!(get(server.address(), "/health").status, 200);
     let metrics = get(server.address(), "/metrics");
     assert_eq!(metrics.metric("featurestore_http_requests_total{path=\"other\",status=\"5xx\"}").unwrap_or(0.0), 0.0);
     assert!(!metrics.body.contains("passwd") && !metrics.body.contains("DROP"), "nothing of a request is a label");
     assert_eq!(Snapshot::of(desk.dir.path(), &cache), before);
-    eprintln!("{count} changed requests: {good} answered, {refused} refused, {closed} closed, 0 failures");
+    eprintln!("{count} changed requests: {good} answered, {refused} refused, {closed} closed, 0 panics");
     assert!(good > 0 && refused > 0);
 }
 
@@ -148,15 +168,17 @@ fn arguments_that_mean_harm_are_refused_or_mean_themselves() {
         for command in [
             vec!["get", word, "--entity", "symbol=EURUSD", "--start", "2024-03-01", "--end", "2024-03-02"],
             vec!["get", "demo_features", "--entity", word, "--start", word, "--end", "2024-03-02"],
-            vec!["invalidate", word, "--yes"],
-            vec!["invalidate", "demo_features", "--entity", word, "--yes"],
-            vec!["explain", word, "--entity", word],
-            vec!["views", word],
-            vec!["warm", word],
-            vec!["stats", "--view", word],
+            vec!["invalidate", "--view", word],
+            vec!["invalidate", "--view", "demo_features", "--entity", word],
+            vec!["explain", word],
+            vec!["views", "describe", word],
+            vec!["warm", "--view", word, "--start", "2024-03-01"],
+            vec!["sql", word],
         ] {
             let output = larder.run(command.iter().copied());
             assert!(code(&output) <= 2 && !stderr(&output).contains("panicked"), "{command:?}: {}", stderr(&output));
+            // Each is a command that there is.
+            assert!(word == "--" || !stderr(&output).contains("unexpected argument"), "{command:?}");
             ran += 1;
         }
     }
