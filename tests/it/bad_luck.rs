@@ -8,28 +8,34 @@ use larder::{ErrorKind, FeatureStore, Outcome, Settings};
 
 use crate::damage::files;
 use crate::desk::{Desk, checked_rows, minutes, quiet, range, symbol, view};
+use crate::tools::{Mounted, root, skip};
 
 /// A small disk of its own, until it is dropped.
 pub struct Disk {
-    // Dropped after the disk is unmounted.
+    _mounted: Mounted,
     pub dir: tempfile::TempDir,
 }
 
 impl Disk {
-    /// `None`, with a message, where this user cannot mount.
+    /// `None`, said aloud, where this user cannot mount.
     pub fn mount(kilobytes: u32) -> Option<Self> {
         Self::mount_with(&format!("size={kilobytes}k"))
     }
 
     /// The same with these options.
     pub fn mount_with(options: &str) -> Option<Self> {
-        let dir = tempfile::tempdir().unwrap();
-        let options = format!("{options},mode=0700");
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(dir.path()).output();
-        if mounted.is_ok_and(|output| output.status.success()) {
-            return Some(Self { dir });
+        if !root("mount a disk") {
+            return None;
         }
-        eprintln!("skipped: only root can mount a disk");
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Self { _mounted: Mounted::at(dir.path(), dir.path()), dir };
+        let options = format!("{options},mode=0700");
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(disk.dir.path()).output();
+        if mounted.is_ok_and(|output| output.status.success()) {
+            return Some(disk);
+        }
+        skip("root cannot mount a disk here");
         None
     }
 
@@ -40,12 +46,6 @@ impl Disk {
     pub fn remount(&self, how: &str) {
         let done = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(self.dir.path()).status();
         assert!(done.unwrap().success());
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.dir.path()).status();
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
+
+use crate::tools::mortal;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -33,7 +35,7 @@ impl Drop for Browser {
 impl Browser {
     pub fn start(program: &Path) -> Self {
         let profile = tempfile::tempdir().unwrap();
-        let process = Command::new(program)
+        let process = mortal(program)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--disable-dev-shm-usage", "--hide-scrollbars", "--remote-debugging-port=0"])

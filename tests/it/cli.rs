@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::tools::mortal;
+
 pub struct Larder {
     home: tempfile::TempDir,
 }
@@ -52,7 +54,7 @@ impl Larder {
 
     /// Nothing of this machine's environment is seen, and everything is old enough to be cleaned.
     pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_larder"));
+        let mut command = mortal(env!("CARGO_BIN_EXE_larder"));
         command.args(arguments);
         self.at_home(command)
     }

@@ -1,11 +1,13 @@
 //! Bugs on purpose, each of which a test has to find: a process of these tests has the bug, and runs those that are to.
 
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use larder::planted::Bug;
+
+use crate::tools::{mortal, skip};
 
 /// The tests that find a bug: few, and quick ones. None of these are those that only some orders show in which threads may
 /// run: `interleavings/` finds them.
@@ -71,7 +73,9 @@ enum Verdict {
     Passed(usize),
     /// A test failed, and that is what it said first.
     Found(String),
-    /// Neither: the process died or hung before it could tell.
+    /// None failed, and these could not be run here.
+    Skipped(String),
+    /// None of these: the process died or hung before it could tell.
     Broken(String),
 }
 
@@ -80,8 +84,11 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 /// Runs tests of this binary in a process of their own, with a bug or without.
 fn run(bug: Option<&str>, tests: &[&str]) -> Verdict {
-    let mut command = Command::new(std::env::current_exe().unwrap());
+    let skipped = tempfile::NamedTempFile::new().unwrap();
+    let mut command = mortal(std::env::current_exe().unwrap());
     command.arg("--exact").args(tests).args(["--test-threads", "2"]).env_remove("RUST_LOG");
+    // What is missing there is said here, and has no bug.
+    command.env_remove("CI").env("TESTS_SKIPPED", skipped.path());
     command.envs(bug.map(|bug| ("LARDER_PLANTED", bug)));
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).stdin(Stdio::null()).spawn().unwrap();
     let mut from = child.stdout.take().unwrap();
@@ -102,7 +109,11 @@ fn run(bug: Option<&str>, tests: &[&str]) -> Verdict {
         child.wait().unwrap();
         return Verdict::Broken("it hangs".to_owned());
     };
-    verdict(status.code(), &reading.join().unwrap())
+    let skipped = std::fs::read_to_string(skipped.path()).unwrap();
+    match verdict(status.code(), &reading.join().unwrap()) {
+        Verdict::Passed(_) if !skipped.is_empty() => Verdict::Skipped(skipped.trim_end().replace('\n', "; ")),
+        verdict => verdict,
+    }
 }
 
 /// What the words of the test harness mean.
@@ -137,16 +148,18 @@ fn every_planted_bug_is_found() {
     });
     let verdicts = verdicts.into_inner().unwrap();
     let found = verdicts.iter().filter(|(_, verdict)| matches!(verdict, Verdict::Found(_))).count();
+    let mut skipped = 0;
     for (bug, verdict) in &verdicts {
         eprintln!("{}: {verdict:?}", bug.name());
+        if let Verdict::Skipped(why) = verdict {
+            skip(&format!("planted bug {}: {why}", bug.name()));
+            skipped += 1;
+        }
     }
-    eprintln!("planted bugs: {found} of {} found", bugs.len());
-    assert_eq!(
-        found,
-        bugs.len(),
-        "{:?}",
-        verdicts.iter().filter(|(_, verdict)| !matches!(verdict, Verdict::Found(_))).collect::<Vec<_>>()
-    );
+    eprintln!("planted bugs: {found} of {} found, {skipped} skipped", bugs.len());
+    let is_left = |verdict: &Verdict| !matches!(verdict, Verdict::Found(_) | Verdict::Skipped(_));
+    let left: Vec<_> = verdicts.iter().filter(|(_, verdict)| is_left(verdict)).collect();
+    assert!(left.is_empty() && found + skipped == bugs.len() && found > 0, "{left:?}");
 }
 
 #[test]
@@ -154,7 +167,11 @@ fn without_a_bug_the_same_tests_find_none() {
     let mut tests: Vec<_> = Bug::ALL.iter().flat_map(|bug| finders(*bug)).copied().collect();
     tests.sort_unstable();
     tests.dedup();
-    assert_eq!(run(None, &tests), Verdict::Passed(tests.len()));
+    let verdict = run(None, &tests);
+    if let Verdict::Skipped(why) = &verdict {
+        return skip(why);
+    }
+    assert_eq!(verdict, Verdict::Passed(tests.len()));
     eprintln!("planted bugs: none, {} tests pass", tests.len());
 }
 

@@ -42,7 +42,7 @@ fn pyarrow_reads_the_same_values() {
         Command::new(&python).args(["-c", "import pyarrow"]).output().is_ok_and(|out| out.status.success());
     if !has_pyarrow {
         assert!(std::env::var_os("CI").is_none(), "pyarrow has to be installed where CI is set");
-        eprintln!("skipped: {python} has no pyarrow");
+        crate::tools::skip(&format!("{python} has no pyarrow"));
         return;
     }
     let desk = Desk::new();

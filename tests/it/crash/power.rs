@@ -1,6 +1,6 @@
 //! Power cuts: a file system of its own, of which nothing more reaches the disk from one moment to the next.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,13 @@ use larder::config::Durability;
 use super::child::Ways;
 use super::fleet::Fleet;
 use super::times;
-use crate::tools::{root, tool};
+use crate::bad_luck::Disk;
+use crate::tools::{Mounted, mortal, root, skip, tool};
+use crate::worker::{Worker, say};
 
 /// An ext4 in a file, mounted until this is dropped.
 struct Power {
-    // Dropped after it is unmounted.
+    _mounted: Mounted,
     dir: tempfile::TempDir,
 }
 
@@ -21,11 +23,16 @@ impl Power {
     /// `None`, said aloud, where this user cannot mount one.
     fn new(megabytes: u64) -> Option<Self> {
         let make = root("mount a file system of its own").then(|| tool("mkfs.ext4"))??;
-        let power = Self { dir: tempfile::tempdir().unwrap() };
-        std::fs::create_dir(power.disk()).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let disk = dir.path().join("disk");
+        std::fs::create_dir(&disk).unwrap();
+        let power = Self { _mounted: Mounted::at(&disk, dir.path()), dir };
         std::fs::File::create(power.image()).unwrap().set_len(megabytes << 20).unwrap();
         assert!(Command::new(make).args(["-q", "-F"]).arg(power.image()).status().unwrap().success());
-        power.mount();
+        if !power.mount() {
+            skip("root cannot mount a disk here");
+            return None;
+        }
         Some(power)
     }
 
@@ -37,9 +44,9 @@ impl Power {
         self.dir.path().join("disk")
     }
 
-    fn mount(&self) {
+    fn mount(&self) -> bool {
         let mounted = Command::new("mount").args(["-o", "loop"]).arg(self.image()).arg(self.disk()).status();
-        assert!(mounted.unwrap().success());
+        mounted.unwrap().success()
     }
 
     fn unmount(&self) {
@@ -61,12 +68,6 @@ impl Power {
     }
 }
 
-impl Drop for Power {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.disk()).stderr(Stdio::null()).status();
-    }
-}
-
 fn power_is_cut(durability: Durability, cuts: u64) {
     let Some(power) = Power::new(256) else { return };
     let cache = power.disk().join("cache");
@@ -78,7 +79,7 @@ fn power_is_cut(durability: Durability, cuts: u64) {
         fleet.wait_for_requests(60);
         fleet.kill_all(|| power.cut());
         power.unmount();
-        power.mount();
+        assert!(power.mount());
         fleet.look();
     }
     println!("{cuts} power cuts, {durability:?}: {}", fleet.counts());
@@ -92,4 +93,49 @@ fn what_is_durable_survives_power_cuts() {
 #[test]
 fn what_is_fast_may_be_lost_in_a_power_cut_and_is_never_wrong() {
     power_is_cut(Durability::Fast, times(6, 200));
+}
+
+#[test]
+#[ignore = "run by the test below"]
+fn with_a_disk() {
+    let (power, disk) = (Power::new(16).unwrap(), Disk::mount(1_000).unwrap());
+    let mut sleeper = mortal("sleep").arg("1000").spawn().unwrap();
+    // Before that it is not mortal yet.
+    while std::fs::read_to_string(format!("/proc/{}/comm", sleeper.id())).unwrap() != "sleep\n" {
+        assert_eq!(sleeper.try_wait().unwrap(), None);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    say(&format!("{} {} {}", power.dir.path().display(), disk.dir.path().display(), sleeper.id()));
+    std::thread::sleep(Duration::from_secs(1_000));
+}
+
+#[test]
+fn a_test_that_is_killed_leaves_no_disk_and_no_program() {
+    if Disk::mount(1_000).is_none() || tool("mkfs.ext4").is_none() {
+        return;
+    }
+    let mut test = Worker::start("crash::power::with_a_disk", []);
+    let said = test.hear();
+    let [power, disk, sleeper] = said.split(' ').collect::<Vec<_>>()[..] else { panic!("{said}") };
+    let is_running = || {
+        let stat = std::fs::read_to_string(format!("/proc/{sleeper}/stat")).unwrap_or_default();
+        // Whoever has ended and is not waited for still has one.
+        !stat.is_empty() && !stat.contains(") Z ")
+    };
+    let loops = || {
+        let devices = std::fs::read_dir("/sys/block").unwrap().map(|device| device.unwrap().path());
+        devices.filter_map(|device| std::fs::read_to_string(device.join("loop/backing_file")).ok()).collect::<String>()
+    };
+    let left = || {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let mounted = [power, disk].map(|of| mounts.contains(of) || Path::new(of).exists());
+        (mounted, loops().contains(power), is_running())
+    };
+    assert_eq!(left(), ([true; 2], true, true));
+    test.kill();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while left() != ([false; 2], false, false) {
+        assert!(Instant::now() < deadline, "{:?} are left", left());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -10,6 +10,7 @@ use super::faulty::Faulty;
 use super::world::{Cell, World};
 use crate::damage::files;
 use crate::desk::quiet;
+use crate::tools::mortal;
 use crate::worker::Worker;
 
 /// `strace`, attached to a process; gone with this.
@@ -31,7 +32,7 @@ impl Strace {
     }
 
     fn run(strace: &Path, process: &Worker, how: &[&str]) -> Self {
-        let mut command = Command::new(strace);
+        let mut command = mortal(strace);
         let log = tempfile::NamedTempFile::new().unwrap();
         command.arg("-f").arg("-o").arg(log.path()).args(how).args(["-p", &process.id().to_string()]);
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();

@@ -13,7 +13,7 @@ use super::http;
 use super::hurry::hurry;
 use super::webhook::Webhook;
 use crate::checkout;
-use crate::tools::tool;
+use crate::tools::{mortal, tool};
 
 /// How long anything may take.
 pub const PATIENCE: Duration = Duration::from_secs(300);
@@ -46,15 +46,7 @@ pub struct Process(Child);
 
 impl Process {
     pub fn start(program: &Path, prepare: impl FnOnce(&mut Command)) -> Self {
-        // `setpriv` asks the kernel for it; without the program, dropping has to be enough.
-        let mut command = match Path::new("/usr/bin/setpriv") {
-            setpriv if setpriv.is_file() => {
-                let mut command = Command::new(setpriv);
-                command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-                command
-            }
-            _ => Command::new(program),
-        };
+        let mut command = mortal(program);
         command.stdin(Stdio::null()).stdout(Stdio::null());
         prepare(&mut command);
         Self(command.spawn().unwrap_or_else(|error| panic!("{}: {error}", program.display())))

@@ -2,11 +2,12 @@
 
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::tools::tool_in;
+use crate::tools::{mortal, tool_in};
 
 /// The user whom sources read as, with a password that a URL has to escape.
 pub const PASSWORD: &str = "hush/hush@7";
@@ -43,8 +44,10 @@ impl Server {
         }
         let mut initdb = server.command("initdb");
         initdb.arg("-D").arg(server.path("data")).arg("--pwfile").arg(server.path("password"));
-        let made =
-            initdb.args(["-N", "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8"]).output().unwrap();
+        let made = initdb
+            .args(["-N", "-U", "postgres", "--auth-local=trust", "--auth-host=scram-sha-256", "-E", "UTF8"])
+            .output()
+            .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         server.run();
         server.sql_in("postgres", "CREATE DATABASE market");
@@ -70,12 +73,10 @@ impl Server {
 
     /// A program that ends with the thread that starts it, whatever happens.
     fn command(&self, program: &str) -> Command {
-        let program = self.programs.join(program);
-        let mut command = Command::new("setpriv");
+        let mut command = mortal(self.programs.join(program));
         if let Some((user, group)) = self.account() {
-            command.args([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()]);
+            command.uid(user).gid(group);
         }
-        command.args(["--pdeathsig", "KILL"]).arg(program);
         command.current_dir(self.dir.path()).stdin(Stdio::null()).env_remove("PGPASSWORD");
         command
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::{Rule, accepts, alert, alerts, alerts_dir};
-use crate::tools::{run, tool};
+use crate::tools::{mortal, run, tool};
 
 #[test]
 fn amtool_accepts_the_routes() {
@@ -58,7 +58,7 @@ impl Alertmanager {
         let (program, amtool) = (tool("prometheus-alertmanager")?, tool("amtool")?);
         let dir = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let process = Command::new(program)
+        let process = mortal(program)
             .args(["--config.file=alertmanager.yml", "--cluster.listen-address="])
             .arg(format!("--web.listen-address={address}"))
             .arg(format!("--storage.path={}", dir.path().display()))
