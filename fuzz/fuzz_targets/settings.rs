@@ -2,7 +2,7 @@
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    if let Ok(settings) = larder_fuzz::config::load_from(Some(&larder_fuzz::file(data)), []) {
+    if let Ok(settings) = larder_fuzz::config::load_from(Some(larder_fuzz::file(data).path()), []) {
         settings.validate().expect("what was accepted is allowed");
     }
 });

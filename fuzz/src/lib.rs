@@ -2,7 +2,7 @@
 
 #![allow(dead_code, missing_docs, unused_imports, reason = "parts of a whole")]
 
-use std::path::PathBuf;
+use std::io::Write;
 
 #[path = "../../src/block/mod.rs"]
 pub mod block;
@@ -27,9 +27,9 @@ pub use error::{Error, ErrorKind, Result};
 
 pub mod manifest;
 
-/// A file with these bytes, the same one each time.
-pub fn file(bytes: &[u8]) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("larder-fuzz-{}", std::process::id()));
-    std::fs::write(&path, bytes).expect("a temporary file");
-    path
+/// A file with these bytes, until it is dropped.
+pub fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
+    file.write_all(bytes).expect("room for it");
+    file
 }
