@@ -470,9 +470,9 @@ fn among_500_slow_clients_the_slowest_percent_of_good_requests_takes_at_most_twi
         (0..1000).map(|_| once()).collect::<Vec<_>>()
     };
     measure();
-    // Compared with itself, at once, and again where this machine had something else to do meanwhile.
+    // Compared with itself, at once; the median, because this machine has something else to do in some rounds.
     let mut ratios = Vec::new();
-    for round in 1..=8 {
+    for round in 1..=7 {
         let mut alone = measure();
         let slow: Vec<_> = (0..500)
             .map(|_| {
@@ -490,12 +490,11 @@ fn among_500_slow_clients_the_slowest_percent_of_good_requests_takes_at_most_twi
             "500 slow connections, round {round}: p50 {:?} alone, {:?} among them; p99 {:?} and {:?}, {ratio:.2} times",
             alone.0, among_slow.0, alone.1, among_slow.1
         );
-        if ratio <= 2.0 {
-            return;
-        }
         ratios.push(ratio);
     }
-    panic!("the slowest percent takes longer in every round: {ratios:.2?} times");
+    ratios.sort_unstable_by(f64::total_cmp);
+    eprintln!("500 slow connections: p99 of good requests is {:.2} times as long in the median", ratios[3]);
+    assert!(ratios[3] <= 2.0, "the slowest percent takes {ratios:.2?} times as long");
 }
 
 #[test]
