@@ -8,7 +8,7 @@ use arrow::datatypes::Float64Type;
 use larder::compute::{Features, Presence, ServiceRows};
 use larder::definition::{Definitions, Environment};
 use larder::model::{ServiceName, SourceName};
-use larder::{EntityKey, TimeRange, Timestamp, ViewName};
+use larder::{EntityKey, FeatureStore, Result, TimeRange, Timestamp, ViewName};
 
 use crate::desk::{Desk, range, symbol, time};
 
@@ -43,13 +43,22 @@ features = ["quotes.price"]
 "#;
 
 fn open(desk: &Desk) -> Features {
-    let texts = [(PathBuf::from("quotes.toml"), DEFINITIONS.to_owned())];
-    let definitions = Definitions::of_texts(texts, Environment::default()).unwrap();
-    Features::builder(desk.open(), definitions).open().unwrap()
+    features(desk.open()).unwrap()
 }
 
-/// Rows of event time, the time at which they became known, and price.
+/// The features of a store.
+pub fn features(store: FeatureStore) -> Result<Features> {
+    let texts = [(PathBuf::from("quotes.toml"), DEFINITIONS.to_owned())];
+    let definitions = Definitions::of_texts(texts, Environment::default()).unwrap();
+    Features::builder(store, definitions).open()
+}
+
 fn push(features: &Features, source: &str, rows: &[(&str, &str, f64)]) {
+    try_to_push(features, source, rows).unwrap();
+}
+
+/// Pushes rows of event time, the time at which they became known, and price.
+pub fn try_to_push(features: &Features, source: &str, rows: &[(&str, &str, f64)]) -> Result<()> {
     let times = |of: fn(&(&str, &str, f64)) -> Timestamp| -> ArrayRef {
         Arc::new(TimestampNanosecondArray::from_iter_values(rows.iter().map(|row| of(row).as_ns())))
     };
@@ -61,7 +70,7 @@ fn push(features: &Features, source: &str, rows: &[(&str, &str, f64)]) {
         columns.push(("seen", times(|row| time(&format!("2024-03-15T{}:00Z", row.1)))));
     }
     let rows = RecordBatch::try_from_iter(columns).unwrap();
-    features.push(&SourceName::new(source).unwrap(), &eurusd(), &rows).unwrap();
+    features.push(&SourceName::new(source).unwrap(), &eurusd(), &rows).map(drop)
 }
 
 fn eurusd() -> EntityKey {
@@ -76,9 +85,14 @@ fn served(features: &Features, at: &str) -> (Presence, f64) {
 }
 
 fn column(features: &Features, view: &str, name: &str, hour: TimeRange) -> Vec<f64> {
-    let answer = features.get_or_compute(&ViewName::new(view).unwrap(), &eurusd(), hour).unwrap();
+    try_column(features, view, name, hour).unwrap()
+}
+
+/// The values of a feature.
+pub fn try_column(features: &Features, view: &str, name: &str, hour: TimeRange) -> Result<Vec<f64>> {
+    let answer = features.get_or_compute(&ViewName::new(view).unwrap(), &eurusd(), hour)?;
     let batch = answer.to_batch().unwrap();
-    batch.column_by_name(name).unwrap().as_primitive::<Float64Type>().values().to_vec()
+    Ok(batch.column_by_name(name).unwrap().as_primitive::<Float64Type>().values().to_vec())
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod hostile_http;
 mod hostile_keys;
 mod outside;
 mod owners;
+#[cfg(feature = "definitions")]
 mod planted;
 #[cfg(all(feature = "cli", feature = "server", feature = "postgres"))]
 mod secrets;

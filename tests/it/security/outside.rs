@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// Everything in a directory except one of them: kind and mode, owner, length, and content.
+/// Everything in a directory except one of them.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Snapshot(BTreeMap<PathBuf, (u32, u32, u64, Vec<u8>)>);
+pub struct Snapshot(BTreeMap<PathBuf, Seen>);
+
+/// Kind and mode, owner, length, when it changed last, and content. What was made in a directory and removed again has
+/// changed it.
+type Seen = (u32, u32, u64, (i64, i64), Vec<u8>);
 
 impl Snapshot {
     pub fn of(directory: &Path, except: &Path) -> Self {
@@ -16,7 +20,7 @@ impl Snapshot {
     }
 }
 
-fn walk(path: &Path, except: &Path, found: &mut BTreeMap<PathBuf, (u32, u32, u64, Vec<u8>)>) {
+fn walk(path: &Path, except: &Path, found: &mut BTreeMap<PathBuf, Seen>) {
     if path == except {
         return;
     }
@@ -24,7 +28,8 @@ fn walk(path: &Path, except: &Path, found: &mut BTreeMap<PathBuf, (u32, u32, u64
     let content = if metadata.is_file() { std::fs::read(path).unwrap() } else { Vec::new() };
     // The length of a directory is the file system's affair.
     let length = if metadata.is_dir() { 0 } else { metadata.len() };
-    found.insert(path.to_owned(), (metadata.mode(), metadata.uid(), length, content));
+    let changed = (metadata.mtime(), metadata.mtime_nsec());
+    found.insert(path.to_owned(), (metadata.mode(), metadata.uid(), length, changed, content));
     if metadata.is_dir() {
         for entry in std::fs::read_dir(path).unwrap() {
             walk(&entry.unwrap().path(), except, found);
