@@ -88,7 +88,9 @@ pub fn value(entity: &EntityKey, ns: i64) -> f64 {
 
 /// The same for many times.
 pub fn values(entity: &EntityKey) -> impl Fn(i64) -> f64 + use<> {
-    let seed: u64 = entity.to_string().bytes().map(u64::from).sum();
+    // FNV: a sum of the bytes would be the same for W11 and W20.
+    let hash = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+    let seed = entity.to_string().bytes().fold(0xcbf2_9ce4_8422_2325, hash) % 1_000_000;
     move |ns| (ns / 60_000_000_000) as f64 * 0.5 + seed as f64
 }
 
