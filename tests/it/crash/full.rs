@@ -12,12 +12,13 @@ use larder::{ErrorKind, FeatureStore, Outcome, Settings};
 
 use super::child::{Desk, Operation};
 use super::fleet::whole;
+use super::is_long;
 use super::strace::Prepared;
 use super::world::{DAYS, ENTITIES};
-use super::{is_long, times};
 use crate::bad_luck::Disk;
 use crate::damage::files;
 use crate::desk::{checked_rows, minutes, quiet, range, symbol, time, view};
+use crate::mutate::times;
 
 const PAGE: u64 = 4096;
 /// Blocks have to be kept again so soon after there is room.
@@ -96,7 +97,7 @@ fn done_or_refused(what: &str, done: larder::Result<()>) -> bool {
 
 /// Does everything while there is little, and looks at what there is afterwards; what was done, and how long it took
 /// until a block was kept again.
-fn live(disk: &Disk, before: &Prepared, lack: Lack, opened_before: bool) -> ([bool; 5], Duration) {
+fn live(disk: &Disk, before: &Prepared, lack: Lack, opened_before: bool) -> ([bool; 4], Duration) {
     let (cache, world) = (disk.cache(), tempfile::tempdir().unwrap());
     let world = world.path().join("world");
     let _ = std::fs::remove_dir_all(&cache);
@@ -139,7 +140,7 @@ fn live(disk: &Disk, before: &Prepared, lack: Lack, opened_before: bool) -> ([bo
     desk.check_values();
     drop(desk);
     whole(&cache, false);
-    ([published, pushed, invalidated, folded, true], took)
+    ([published, pushed, invalidated, folded], took)
 }
 
 /// Lives through levels until everything fits at one; `None` where none does.
@@ -147,12 +148,11 @@ fn sweep(name: &str, levels: impl Iterator<Item = Lack>) {
     let Some(disk) = Disk::mount_with("size=24m,nr_inodes=2000") else { return };
     let before = Prepared::new(Operation::Evict);
     ask_for_a_tail(&before.cache(), "2024-03-01T12:00:00Z");
-    let (mut count, mut worst, mut first) = (0, Duration::ZERO, [None; 5]);
-    for lack in levels {
+    let (mut worst, mut first) = (Duration::ZERO, [None; 4]);
+    for (count, lack) in (1..).zip(levels) {
         let mut all = true;
         for opened_before in [true, false] {
             let (done, took) = live(&disk, &before, lack, opened_before);
-            count += 1;
             worst = worst.max(took);
             assert!(took <= RECOVERY, "a block was kept after {took:?} with {lack:?}");
             for (first, done) in first.iter_mut().zip(done) {
@@ -161,10 +161,11 @@ fn sweep(name: &str, levels: impl Iterator<Item = Lack>) {
             all &= done.iter().all(|done| *done);
         }
         if all {
-            let [published, pushed, invalidated, folded, _] = first.map(Option::unwrap);
+            let [published, pushed, invalidated, folded] = first.map(Option::unwrap);
             eprintln!(
-                "{name}: {count} times, every request answered, a block kept {worst:?} after there was room at the latest; \
-                 published from {published:?}, pushed from {pushed:?}, invalidated from {invalidated:?}, folded from {folded:?}"
+                "{name}: {count} levels up to {lack:?}, each for who opens it before and after; every request answered, a \
+                 block kept {worst:?} after there was room at the latest; published from {published:?}, pushed from \
+                 {pushed:?}, invalidated from {invalidated:?}, folded from {folded:?}"
             );
             return;
         }
