@@ -13,6 +13,7 @@ use larder::definition::{Definitions, Environment};
 use larder::disk::{Disk, SystemDisk};
 use larder::manifest::{Journal, Record};
 use larder::model::SourceName;
+use larder::registry::{DefinitionFile, Registry};
 use larder::store::{CacheDir, Publish};
 use larder::upkeep::{CleanOptions, Silent, clean, repair};
 use larder::{
@@ -23,6 +24,7 @@ use larder::{
 use super::faulty::Faulty;
 use super::world::{Cell, Count, DAYS, ENTITIES, World, day, entity, number, pushed_at, values, version_of};
 use crate::desk::{quiet, view};
+use crate::mutate::Dice;
 use crate::worker::say;
 
 pub const CACHE: &str = "CRASH_CACHE";
@@ -59,9 +61,10 @@ pub enum Ways {
     All,
     /// Everything but evicting: what was kept stays until it is invalidated.
     Keeping,
-    /// Everything but pushing, mostly asking.
+    /// Asking for the most part, and neither pushing nor warming nor repairing.
     Asking,
-    /// Everything but pushing, and all but answering may fail: somebody takes away what lies on the disk.
+    /// Everything but pushing and warming, and applying definitions besides. All but answering may fail: somebody takes
+    /// away what lies on the disk.
     Robbed,
 }
 
@@ -76,22 +79,15 @@ impl Ways {
             Self::Robbed => "robbed",
         }
     }
-}
 
-/// Numbers that only a seed decides.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
-    }
-
-    /// One of `0..below`.
-    pub fn roll(&mut self, below: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % below
+    /// Whether this may happen.
+    pub fn allow(self, count: Count) -> bool {
+        match count {
+            Count::Cleanings | Count::Evictions => self != Self::Keeping,
+            Count::Repairs => self != Self::Asking,
+            Count::Pushes => matches!(self, Self::All | Self::Keeping),
+            _ => true,
+        }
     }
 }
 
@@ -124,19 +120,20 @@ fn child() {
     let seed = variable(SEED).parse().unwrap();
     let mut dice = Dice::new(seed);
     let mut settings = quiet();
-    settings.manifest.fold_interval = Duration::from_millis(1 + dice.roll(30));
+    settings.manifest.fold_interval = Duration::from_millis(1 + dice.roll(30) as u64);
     settings.durability = match std::env::var(DURABILITY) {
         Ok(text) if text == format!("{:?}", Durability::Fast) => Durability::Fast,
         Err(_) if dice.roll(4) > 0 => Durability::Fast,
         _ => Durability::Durable,
     };
-    settings.memory.max_mb = dice.roll(2);
+    settings.memory.max_mb = dice.roll(2) as u64;
     let ways = Ways::EVERY.into_iter().find(|ways| variable(WAYS) == ways.as_str()).unwrap();
     if ways == Ways::Asking {
         // Or they would wait for each other most of the time.
         settings.manifest.fold_interval *= 20;
     }
     let slot = variable(SLOT).parse().unwrap();
+    World::open(Path::new(&variable(WORLD))).watch_panics();
     let mut desk = Desk::open(Path::new(&cache), Path::new(&variable(WORLD)), slot, settings);
     say("ready");
     desk.power = std::env::var_os(DURABILITY).is_some();
@@ -204,6 +201,7 @@ fn once() {
     let name = variable(OPERATION);
     let operation = Operation::ALL.into_iter().find(|operation| format!("{operation:?}") == name).unwrap();
     let settings = operation.settings();
+    World::open(Path::new(&variable(WORLD))).watch_panics();
     let mut desk = Desk::open(Path::new(&cache), Path::new(&variable(WORLD)), 0, settings);
     if operation == Operation::Flush {
         desk.ask(0, 0, 3);
@@ -300,14 +298,14 @@ impl Desk {
 
     /// Asks for a few days of an entity.
     fn ask_any(&mut self, dice: &mut Dice) {
-        let first = dice.roll(DAYS as u64) as usize;
-        let days = (1 + dice.roll(3) as usize).min(DAYS - first);
-        self.ask(dice.roll(ENTITIES as u64) as usize, first, days);
+        let first = dice.roll(DAYS);
+        let days = (1 + dice.roll(3)).min(DAYS - first);
+        self.ask(dice.roll(ENTITIES), first, days);
     }
 
     fn ask_mostly(&mut self, dice: &mut Dice) {
         match dice.roll(1_000) {
-            0..6 => self.invalidate(dice.roll(ENTITIES as u64) as usize).unwrap(),
+            0..6 => self.invalidate(dice.roll(ENTITIES)).unwrap(),
             6 => self.invalidate_view().unwrap(),
             7 => self.fold(),
             8 => self.flush(),
@@ -319,12 +317,13 @@ impl Desk {
 
     fn act_robbed(&mut self, dice: &mut Dice) {
         match dice.roll(100) {
-            0..8 => self.invalidate(dice.roll(ENTITIES as u64) as usize).unwrap_or_default(),
+            0..8 => self.invalidate(dice.roll(ENTITIES)).unwrap_or_default(),
             8 => self.invalidate_view().unwrap_or_default(),
             9..12 => self.fold(),
             12..15 => self.flush(),
             15..17 => self.clean().unwrap_or_default(),
             17 => self.repair().unwrap_or_default(),
+            18..20 => self.apply().unwrap_or_default(),
             _ => self.ask_any(dice),
         }
     }
@@ -337,7 +336,7 @@ impl Desk {
     pub fn try_to_act(&mut self, dice: &mut Dice, ways: Ways) -> larder::Result<()> {
         match dice.roll(100) {
             0..66 => self.ask_any(dice),
-            66..74 => self.invalidate(dice.roll(ENTITIES as u64) as usize)?,
+            66..74 => self.invalidate(dice.roll(ENTITIES))?,
             74 => self.invalidate_view()?,
             75..80 => self.fold(),
             80..84 => self.flush(),
@@ -346,7 +345,7 @@ impl Desk {
             88..91 => self.repair().unwrap_or_default(),
             91..96 => self.try_to_push()?,
             96..99 => self.try_to_check_pushed()?,
-            99 => self.warm(dice.roll(ENTITIES as u64) as usize)?,
+            99 => self.warm(dice.roll(ENTITIES))?,
             _ => {}
         }
         Ok(())
@@ -404,7 +403,7 @@ impl Desk {
         Ok(())
     }
 
-    fn invalidate_view(&self) -> larder::Result<()> {
+    pub fn invalidate_view(&self) -> larder::Result<()> {
         let all: Vec<_> = (0..ENTITIES).map(|number| self.world.invalidating(number)).collect();
         self.store.invalidate_view(&view())?;
         all.iter().enumerate().for_each(|(number, (_, version))| self.invalidated(number, *version));
@@ -471,6 +470,16 @@ impl Desk {
         assert!(self.may_quarantine || report.quarantined.is_empty(), "no file is ever bad: {report:?}");
         self.world.count(Count::Repairs, 1);
         Ok(())
+    }
+
+    /// Applies the next definitions, which say what the last ones were.
+    fn apply(&self) -> larder::Result<()> {
+        let registry = Registry::on(disk(self.faulty.as_ref()), &self.cache);
+        let of = |base: u64| vec![DefinitionFile { path: "/a.toml".into(), text: format!("[view.after_{base}]") }];
+        let latest = registry.latest()?;
+        let base = latest.as_ref().map_or(0, |version| version.number);
+        assert!(latest.is_none_or(|version| version.files == of(base - 1)), "other definitions than were applied");
+        registry.add(base, of(base), Timestamp::MIN, "crash").map(drop)
     }
 
     pub fn push(&self) {

@@ -1,19 +1,19 @@
 //! Processes whose clocks are wrong, each in its own way, or jump.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use larder::clock::{Clock, SystemClock};
 use larder::{FeatureStore, TimeRange, Timestamp};
 
-use super::child::{CACHE, Dice, Ways};
+use super::child::{CACHE, Ways};
 use super::fleet::Fleet;
-use super::times;
 use super::world::day;
 use crate::desk::{checked_rows, minutes, quiet, symbol, view};
+use crate::mutate::{Dice, times};
 use crate::tools::tool;
-use crate::worker::{Worker, say};
+use crate::worker::{Worker, binary, say};
 
 /// What `libfaketime` reads the present from, again and again.
 const PRESENT: &str = "FAKETIME_TIMESTAMP_FILE";
@@ -72,6 +72,7 @@ fn processes_whose_clocks_differ_and_jump_serve_nothing_wrong() {
             set_clock(&jumping, &format!("{hours:+}h"));
             fleet.check_that_all_live();
         }
+        fleet.wait_for_everything();
         fleet.kill_all(|| ());
         fleet.look();
         eprintln!("{jumps} jumps of a clock beside others, {}: {}", ways.as_str(), fleet.counts());
@@ -113,12 +114,11 @@ fn nothing_beyond_the_watermark_is_kept_wherever_the_clock_jumps() {
     let Some(library) = library() else { return };
     let dir = tempfile::tempdir().unwrap();
     let clock = dir.path().join("clock");
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "crash::clocks::early", "--nocapture", "--include-ignored"]);
+    let mut command = binary();
     command.env(CACHE, dir.path().join("cache")).envs(lies(&library)).env(PRESENT, &clock).stderr(Stdio::inherit());
     set_clock(&clock, "@2024-02-03 12:00:00");
     command.env("TZ", "UTC");
-    let mut process = Worker::run(command);
+    let mut process = Worker::run(command, "crash::clocks::early");
     assert_eq!(process.hear(), "ready");
     // Forward, and each time for an entity that was not asked for before; then back, for one whose blocks reach further.
     for (number, at) in ["2024-02-03 13:00:00", "2024-02-04 01:00:00", "2024-02-02 05:30:00"].into_iter().enumerate() {

@@ -7,7 +7,7 @@ use super::child::{CACHE, Desk, WORLD};
 use super::fleet::whole;
 use super::world::{DAYS, ENTITIES};
 use crate::desk::quiet;
-use crate::worker::{Worker, say};
+use crate::worker::{Worker, binary, say};
 
 /// More than anything here needs.
 const PLENTY: usize = 64;
@@ -49,10 +49,9 @@ fn starved() {
 fn a_process_without_file_descriptors_answers_and_recovers() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = Command::new("prlimit");
-    command.args(["--nofile=128:128"]).arg(std::env::current_exe().unwrap());
-    command.args(["--exact", "crash::descriptors::starved", "--nocapture", "--include-ignored"]);
+    command.args(["--nofile=128:128"]).arg(binary().get_program());
     command.env(CACHE, dir.path().join("cache")).env(WORLD, dir.path().join("world")).stderr(Stdio::null());
-    let mut process = Worker::run(command);
+    let mut process = Worker::run(command, "crash::descriptors::starved");
     let mut last = String::new();
     while let Some(said) = process.hear_or_end() {
         last = said;

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 use larder::disk::{Disk, Open, SystemDisk};
 use rustix::io::Errno;
 
-use super::child::Dice;
+use crate::mutate::Dice;
 
 /// What happens to a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,8 +167,8 @@ impl Faulty {
     /// Leaves below `root` what is there after a power cut: of the names that were not synced, the changes up to some
     /// moment; of the contents, whatever. Nobody may have anything open.
     pub fn lose_power(&self, root: &Path, dice: &mut Dice) {
-        let kept = self.with(|state| dice.roll(state.changes.len() as u64 + 1));
-        self.lose_after(kept as usize, root, dice);
+        let kept = self.with(|state| dice.roll(state.changes.len() + 1));
+        self.lose_after(kept, root, dice);
     }
 
     /// The same with none of those changes.
@@ -225,7 +225,7 @@ fn tear(path: &Path, synced: &[u8], dice: &mut Dice) {
         2 => vec![0; present.len()],
         _ => {
             let least = if present.starts_with(synced) { synced.len() } else { 0 };
-            present[..least + dice.roll((present.len() - least) as u64 + 1) as usize].to_vec()
+            present[..least + dice.roll(present.len() - least + 1)].to_vec()
         }
     };
     fs::write(path, torn).unwrap();

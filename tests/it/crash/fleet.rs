@@ -1,7 +1,6 @@
 //! Processes that run beside each other on one cache, and what has to hold once all of them are gone.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,19 +10,22 @@ use larder::config::Durability;
 use larder::manifest::Manifest;
 use larder::store::{CacheDir, Publish};
 use larder::upkeep::{Silent, repair, verify};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use super::child::{CACHE, DURABILITY, Desk, Dice, SEED, SLOT, WAYS, WORLD, Ways};
+use super::child::{CACHE, DURABILITY, Desk, SEED, SLOT, WAYS, WORLD, Ways};
 use super::world::{Count, SLOTS, World};
 use crate::desk::quiet;
-use crate::worker::Worker;
+use crate::mutate::Dice;
+use crate::worker::{Worker, binary};
 
 type Environment = Box<dyn Fn(usize) -> Vec<(String, String)>>;
 
 /// How many processes run beside each other, unless a test says otherwise.
-const PROCESSES: usize = 4;
+pub const PROCESSES: usize = 4;
 
 pub struct Fleet {
+    // They end before what they work on is removed.
+    processes: Vec<Worker>,
     pub cache: PathBuf,
     /// Where what is true is written down, and what the processes complain of.
     desk: tempfile::TempDir,
@@ -34,7 +36,6 @@ pub struct Fleet {
     /// What each process has in its environment besides, by its slot.
     environment: Environment,
     pub dice: Dice,
-    processes: Vec<Worker>,
     begun: u64,
 }
 
@@ -70,16 +71,16 @@ impl Fleet {
 
     fn start(&mut self, slot: usize) -> Worker {
         self.begun += 1;
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "crash::child::child", "--nocapture", "--include-ignored"]);
+        let mut command = binary();
         command.env(CACHE, &self.cache).env(WORLD, self.path("world"));
         command.env(SEED, self.begun.to_string()).env(SLOT, slot.to_string()).env(WAYS, self.ways.as_str());
         if let Some(durability) = self.durability {
             command.env(DURABILITY, format!("{durability:?}"));
         }
         command.envs((self.environment)(slot));
-        command.stderr(std::fs::File::create(self.path(&format!("stderr-{slot}"))).unwrap());
-        Worker::run(command)
+        let stderr = self.path(&format!("stderr-{slot}"));
+        command.stderr(std::fs::File::options().append(true).create(true).open(stderr).unwrap());
+        Worker::run(command, "crash::child::child")
     }
 
     pub fn start_all(&mut self) {
@@ -88,16 +89,15 @@ impl Fleet {
 
     /// Kills one process once it and others have asked a little, and starts it again.
     pub fn kill_one(&mut self) {
-        let slot = self.dice.roll(self.size as u64) as usize;
+        let slot = self.dice.roll(self.size);
         // Some are killed while they open the cache.
         if self.dice.roll(8) > 0 {
             self.wait_until_open(slot);
         }
         self.wait_for_requests(16);
+        assert!(!self.processes[slot].has_ended(), "{}", self.last_words(slot));
         let next = self.start(slot);
-        let mut killed = std::mem::replace(&mut self.processes[slot], next);
-        assert!(!killed.has_ended(), "{}", self.last_words(slot));
-        killed.kill();
+        std::mem::replace(&mut self.processes[slot], next).kill();
     }
 
     pub fn wait_until_all_are_open(&mut self) {
@@ -114,6 +114,7 @@ impl Fleet {
             assert!(said.is_some(), "{}", self.last_words(slot));
         }
         self.processes.clear();
+        self.world().check_panics();
     }
 
     /// Fails where a process has ended.
@@ -133,16 +134,16 @@ impl Fleet {
     }
 
     /// Waits until fewer than `most` more requests have begun, in whichever process, and then for a moment.
-    pub fn wait_for_requests(&mut self, most: u64) {
+    pub fn wait_for_requests(&mut self, most: usize) {
         let world = self.world();
-        let until = world.counted(Count::Asked) + self.dice.roll(most);
+        let until = world.counted(Count::Asked) + self.dice.roll(most) as u64;
         // Only so that whatever hangs is told.
         let deadline = Instant::now() + Duration::from_secs(600);
         while world.counted(Count::Asked) < until {
             assert!(Instant::now() < deadline, "nobody asks any more");
             std::thread::sleep(Duration::from_millis(1));
         }
-        std::thread::sleep(Duration::from_micros(self.dice.roll(5_000)));
+        std::thread::sleep(Duration::from_micros(self.dice.roll(5_000) as u64));
     }
 
     /// What the process in a slot said before it ended.
@@ -154,17 +155,20 @@ impl Fleet {
     /// Stops all processes where they are, does something, and kills them.
     pub fn kill_all(&mut self, meanwhile: impl FnOnce()) {
         for process in &self.processes {
-            kill_process(Pid::from_raw(process.id().cast_signed()).unwrap(), Signal::STOP).unwrap();
+            process.signal(Signal::STOP);
         }
         meanwhile();
         for (slot, mut process) in std::mem::take(&mut self.processes).into_iter().enumerate() {
             assert!(!process.has_ended(), "{}", self.last_words(slot));
             process.kill();
         }
+        // Who fails writes down what is in its memory before it ends, and may be killed meanwhile.
+        self.world().check_panics();
     }
 
     /// Fails where something is wrong, or lost that was acknowledged.
     pub fn look(&self) {
+        self.world().check_panics();
         let mut settings = quiet();
         settings.durability = self.durability.unwrap_or(settings.durability);
         for slot in 0..self.size {
@@ -180,9 +184,26 @@ impl Fleet {
         whole(&self.cache, self.durability == Some(Durability::Fast) || self.ways == Ways::Robbed);
     }
 
-    pub fn counts(&self) -> String {
+    /// Waits until everything that may happen has happened.
+    pub fn wait_for_everything(&mut self) {
+        let deadline = Instant::now() + Duration::from_secs(600);
+        while !self.missing().is_empty() {
+            assert!(Instant::now() < deadline, "never: {:?}", self.missing());
+            self.wait_for_requests(60);
+            self.check_that_all_live();
+        }
+    }
+
+    /// What may happen and has not.
+    fn missing(&self) -> Vec<Count> {
         let world = self.world();
-        Count::ALL.iter().map(|count| format!("{count:?} {}", world.counted(*count))).collect::<Vec<_>>().join(", ")
+        Count::ALL.into_iter().filter(|count| self.ways.allow(*count) && world.counted(*count) == 0).collect()
+    }
+
+    /// How often everything has happened; fails where something has not that may.
+    pub fn counts(&self) -> String {
+        assert_eq!(self.missing(), [], "nothing was shown of that");
+        self.world().told()
     }
 }
 

@@ -8,9 +8,9 @@ use larder::manifest::Manifest;
 
 use super::child::Ways;
 use super::fleet::Fleet;
-use super::times;
 use super::world::Count;
 use crate::desk::view;
+use crate::mutate::times;
 
 /// After so many kills all processes are killed, and the whole cache is looked at.
 const LOOK: u64 = 25;

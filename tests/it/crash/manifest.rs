@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use larder::manifest::Totals;
 
-use super::child::{Desk, Dice};
+use super::child::Desk;
 use super::fleet::whole;
-use super::times;
 use super::world::{DAYS, ENTITIES};
 use crate::desk::quiet;
+use crate::mutate::{Dice, times};
 
 /// What DuckDB reads at once.
 const PAGE: usize = 4096;
@@ -44,8 +44,8 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 
 impl Damage {
     fn happen(self, file: &Path, dice: &mut Dice) {
-        let length = std::fs::metadata(file).unwrap().len();
-        let mut within = |below: u64| dice.roll(below.max(1)) as usize;
+        let length = std::fs::metadata(file).unwrap().len() as usize;
+        let mut within = |below: usize| dice.roll(below);
         match self {
             Self::Deleted => std::fs::remove_file(file).unwrap(),
             Self::Emptied => std::fs::write(file, b"").unwrap(),
@@ -60,7 +60,7 @@ impl Damage {
                 bytes.iter_mut().skip(from).take(long).for_each(|byte| *byte = within(256) as u8);
             }),
             Self::PagesSwapped => change(file, |bytes| {
-                let pages = length / PAGE as u64;
+                let pages = length / PAGE;
                 let (one, other) = (within(pages) * PAGE, within(pages) * PAGE);
                 for at in 0..PAGE.min(bytes.len()) {
                     bytes.swap(one + at, other + at);
@@ -110,7 +110,7 @@ fn a_manifest_that_is_deleted_or_damaged_is_made_again_and_no_block_is_computed(
     let (mut dice, count, manifest) = (Dice::new(7), times(100, 1_000), cache.join("manifest.duckdb"));
     let (mut worst, mut asked, mut done) = (Duration::ZERO, 0, [0; DAMAGES.len()]);
     for _ in 0..count {
-        let which = dice.roll(DAMAGES.len() as u64) as usize;
+        let which = dice.roll(DAMAGES.len());
         done[which] += 1;
         DAMAGES[which].happen(&manifest, &mut dice);
         let mut desk = open();

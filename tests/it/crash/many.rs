@@ -1,15 +1,16 @@
 //! Many processes at once: each does much, and all want the same block at the same moment.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use larder::FeatureStore;
 
 use super::child::{ACTS, CACHE, WORLD, Ways};
 use super::fleet::Fleet;
-use super::times;
 use super::world::{Cell, Count, World};
 use crate::desk::{checked_rows, minutes, quiet, range, symbol, view};
-use crate::worker::{Worker, say};
+use crate::mutate::times;
+use crate::worker::{Worker, binary, say};
 
 const PROCESSES: usize = 8;
 /// How often the same block is wanted.
@@ -30,7 +31,10 @@ fn what_eight_processes_ask_while_blocks_are_evicted_and_invalidated_is_right() 
 fn gate(world: &World, passed: &mut u64) {
     *passed += 1;
     world.change(Cell::Count(Count::Arrived), |arrived| arrived + 1);
+    // Only so that the others end where one has failed.
+    let deadline = Instant::now() + Duration::from_secs(300);
     while world.counted(Count::Arrived) < *passed * PROCESSES as u64 {
+        assert!(Instant::now() < deadline, "somebody does not come for the {passed}th time");
         std::thread::yield_now();
     }
 }
@@ -63,13 +67,10 @@ fn of_eight_processes_that_want_a_block_at_the_same_moment_one_computes_it() {
     let dir = tempfile::tempdir().unwrap();
     let rounds = times(1_000, 10_000);
     let start = |_| {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "crash::many::racer", "--nocapture", "--include-ignored"]);
+        let mut command = binary();
         command.env(CACHE, dir.path().join("cache")).env(WORLD, dir.path().join("world"));
-        Worker::run({
-            command.env(ROUNDS, rounds.to_string()).stderr(Stdio::inherit());
-            command
-        })
+        command.env(ROUNDS, rounds.to_string()).stderr(Stdio::inherit());
+        Worker::run(command, "crash::many::racer")
     };
     let mut processes: Vec<_> = (0..PROCESSES).map(start).collect();
     for process in &mut processes {

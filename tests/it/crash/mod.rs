@@ -27,12 +27,9 @@ mod strace;
 mod syscalls;
 mod world;
 
+use crate::mutate::times;
+
 /// Whether `LARDER_LONG` is set: everything is done for as long as it takes.
 fn is_long() -> bool {
     std::env::var_os("LARDER_LONG").is_some()
-}
-
-/// How often to do something.
-fn times(short: u64, long: u64) -> u64 {
-    if is_long() { long } else { short }
 }

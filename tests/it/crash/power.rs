@@ -8,8 +8,8 @@ use larder::config::Durability;
 
 use super::child::Ways;
 use super::fleet::Fleet;
-use super::times;
 use crate::bad_luck::Disk;
+use crate::mutate::times;
 use crate::tools::{Mounted, mortal, root, skip, tool};
 use crate::worker::{Worker, say};
 
@@ -73,10 +73,13 @@ fn power_is_cut(durability: Durability, cuts: u64) {
     let cache = power.disk().join("cache");
     let ways = if durability == Durability::Durable { Ways::Keeping } else { Ways::All };
     let mut fleet = Fleet::new(&cache, cuts, ways, Some(durability));
-    for _ in 0..cuts {
+    for cut in 1..=cuts {
         fleet.start_all();
         fleet.wait_until_all_are_open();
         fleet.wait_for_requests(60);
+        if cut == cuts {
+            fleet.wait_for_everything();
+        }
         fleet.kill_all(|| power.cut());
         power.unmount();
         assert!(power.mount());

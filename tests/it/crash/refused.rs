@@ -12,7 +12,7 @@ use super::world::DAYS;
 use crate::damage::files;
 use crate::desk::quiet;
 use crate::tools::tool;
-use crate::worker::{Worker, say};
+use crate::worker::{Worker, binary, say};
 
 /// What may not be used.
 const PLACES: [&str; 9] =
@@ -96,20 +96,18 @@ fn refused() {
 #[test]
 fn a_process_that_may_not_use_a_directory_answers_and_goes_on_once_it_may() {
     let dir = tempfile::tempdir().unwrap();
-    let binary = std::env::current_exe().unwrap();
     let mut command = match rustix::process::geteuid().is_root() {
-        false => Command::new(binary),
+        false => binary(),
         // Root without the right to pass over modes.
         true => {
             let Some(setpriv) = tool("setpriv") else { return };
             let mut command = Command::new(setpriv);
-            command.arg("--bounding-set=-dac_override,-dac_read_search").arg(binary);
+            command.arg("--bounding-set=-dac_override,-dac_read_search").arg(binary().get_program());
             command
         }
     };
-    command.args(["--exact", "crash::refused::refused", "--nocapture", "--include-ignored"]);
     command.env(CACHE, dir.path().join("cache")).env(WORLD, dir.path().join("world")).stderr(Stdio::inherit());
-    let mut process = Worker::run(command);
+    let mut process = Worker::run(command, "crash::refused::refused");
     let mut last = String::new();
     while let Some(said) = process.hear_or_end() {
         eprintln!("{said}");

@@ -7,15 +7,16 @@ use larder::registry::{DefinitionFile, Registry};
 use larder::store::{CacheDir, Publish};
 use larder::{ErrorKind, FeatureStore, Span, Timestamp};
 
-use super::child::{Desk, Dice, Operation, Ways};
+use super::child::{Desk, Operation, Ways};
 use super::faulty::{Fault, Faulty};
 use super::fleet::whole;
+use super::is_long;
 use super::strace::Prepared;
 use super::syscalls::check;
 use super::world::ENTITIES;
-use super::{is_long, times};
 use crate::damage::files;
 use crate::desk::{quiet, symbol, time, view};
+use crate::mutate::{Dice, times};
 
 /// Has an operation done on a file system that has this fault, and looks at what is left; whether it came so far.
 fn fails_at(before: &Prepared, operation: Operation, at: u64, fault: Fault) -> bool {
@@ -251,6 +252,7 @@ fn applied_definitions_are_there_once_that_was_said_and_whole_before() {
 #[test]
 fn the_note_of_a_push_is_whole_or_nobody_sees_it() {
     const NOTE: &[u8] = b"what the push is about to change";
+    let mut whole = 0;
     for at in 0.. {
         let desk = tempfile::tempdir().unwrap();
         let (faulty, cache) = (Faulty::new(desk.path()), desk.path().join("cache"));
@@ -259,9 +261,12 @@ fn the_note_of_a_push_is_whole_or_nobody_sees_it() {
         let intended = dir.intend_push(NOTE);
         for note in files(&cache.join("pushed/unfinished")) {
             assert_eq!(std::fs::read(note).unwrap(), NOTE, "after {at} calls");
+            whole += u64::from(faulty.failed() > 0);
         }
         if faulty.failed() == 0 {
             intended.unwrap();
+            assert!(whole > 0, "no note was there when a call failed");
+            println!("the note of a push: failed at each of {at} calls, there after {whole} of them");
             break;
         }
     }
@@ -309,12 +314,12 @@ fn storm(durability: Durability, seed: u64) -> u64 {
         desk.check_values();
         for _ in 0..dice.roll(20) {
             if dice.roll(2) == 0 {
-                faulty.fail(dice.roll(60), Fault::ALL[dice.roll(2) as usize]);
+                faulty.fail(dice.roll(60) as u64, Fault::ALL[dice.roll(2)]);
             }
             let _ = desk.try_to_act(&mut dice, ways);
             faulty.heal();
         }
-        faulty.fail(dice.roll(60), Fault::Torn);
+        faulty.fail(dice.roll(60) as u64, Fault::Torn);
         let _ = desk.try_to_act(&mut dice, ways);
         drop(desk);
         faulty.heal();
@@ -323,6 +328,7 @@ fn storm(durability: Durability, seed: u64) -> u64 {
             whole(&cache, !is_durable);
         }
     }
+    assert!(faulty.failed() > 0, "seed {seed}: no call failed");
     faulty.failed()
 }
 

@@ -11,14 +11,14 @@ use larder::clock::SystemClock;
 use larder::manifest::Manifest;
 use larder::{EntityKey, FeatureView, Gap, TimeRange, Timestamp};
 
-use super::child::{CACHE, Desk, Dice, SEED, SLOT, WORLD, Ways};
+use super::child::{CACHE, Desk, SEED, SLOT, WORLD, Ways};
 use super::figures::{Figures, Sample};
 use super::fleet::whole;
-use super::times;
 use super::world::{Count, World, day};
 use crate::damage::files;
-use crate::desk::{quiet, symbol, value};
-use crate::worker::{Worker, say};
+use crate::desk::{quiet, symbol, value, view};
+use crate::mutate::{Dice, times};
+use crate::worker::{Worker, binary, say};
 
 const PROCESSES: usize = 4;
 /// For how many seconds, where somebody says so.
@@ -28,8 +28,8 @@ const LEAK: &str = "CRASH_SOAK_LEAK";
 /// What the memory tier of each process may take, in megabytes.
 const MEMORY: u64 = 256;
 /// Blocks of a third of a megabyte in memory: more than the tier takes, so that they come and go.
-const WIDE_ENTITIES: u64 = 30;
-const WIDE_DAYS: u64 = 30;
+const WIDE_ENTITIES: usize = 30;
+const WIDE_DAYS: usize = 30;
 const COLUMNS: usize = 4;
 const STEP: usize = 10_000_000_000;
 /// What is done, and then a pause, so that other tests get on.
@@ -52,14 +52,15 @@ fn wide_rows(gap: &Gap) -> larder::Result<arrow::array::RecordBatch> {
 }
 
 /// Asks for a day of a wide entity and checks every value.
-fn ask_wide(desk: &Desk, number: u64) {
+fn ask_wide(desk: &Desk, number: usize) {
     let entity = symbol(&format!("W{}", number / WIDE_DAYS));
-    let first = (number % WIDE_DAYS) as usize;
+    let first = number % WIDE_DAYS;
     let range = TimeRange::new(day(first), day(first + 1)).unwrap();
     let answer = desk.store.get_or_compute(&wide(), &entity, range, wide_rows).unwrap();
     let batch = answer.to_batch().unwrap();
     let times = larder::event_times(&batch);
-    assert_eq!(times.len(), 86_400_000_000_000 / STEP);
+    let expected: Vec<i64> = (range.start().as_ns()..range.end().as_ns()).step_by(STEP).collect();
+    assert_eq!(*times, *expected, "the times of {entity} {range}");
     for at in 0..COLUMNS {
         let column = batch.column(at + 1).as_primitive::<Float64Type>().values();
         assert!(times.iter().zip(column).all(|(ns, got)| *got == wide_value(&entity, *ns, at)), "{entity} {range}");
@@ -79,11 +80,12 @@ fn tireless() {
     settings.manifest.fold_interval = Duration::from_secs(1);
     settings.memory.max_mb = MEMORY;
     let slot: usize = variable(SLOT).parse().unwrap();
+    World::open(Path::new(&variable(WORLD))).watch_panics();
     let mut desk = Desk::open(Path::new(&cache), Path::new(&variable(WORLD)), slot, settings);
     let leaks = std::env::var_os(LEAK).is_some();
     // The memory is full before anybody looks.
     for number in (0..WIDE_ENTITIES * WIDE_DAYS).filter(|_| !leaks) {
-        ask_wide(&desk, (number + slot as u64 * 200) % (WIDE_ENTITIES * WIDE_DAYS));
+        ask_wide(&desk, (number + slot * 200) % (WIDE_ENTITIES * WIDE_DAYS));
     }
     // What is wide stays on the disk for the most part.
     let bytes: u64 = files(&Path::new(&cache).join("blocks"))
@@ -127,12 +129,11 @@ fn leak(cache: &Path) {
 }
 
 fn start(cache: &Path, desk: &Path, slot: usize, leaks: bool) -> Worker {
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "crash::soak::tireless", "--nocapture", "--include-ignored"]);
+    let mut command = binary();
     command.env(CACHE, cache).env(WORLD, desk.join("world")).env(SEED, (slot + 1).to_string());
     command.env(SLOT, slot.to_string()).envs(leaks.then_some((LEAK, "1")));
     command.stderr(std::fs::File::create(desk.join(format!("stderr-{slot}"))).unwrap());
-    Worker::run(command)
+    Worker::run(command, "crash::soak::tireless")
 }
 
 /// Has processes work for so long and measures what they hold meanwhile.
@@ -157,8 +158,8 @@ fn soak(desk: &Path, seconds: u64, leaks: bool) -> Figures {
         assert_eq!(process.hear_or_end().as_deref(), Some("done"), "{}", last_words(slot));
     }
     let world = World::open(&desk.join("world"));
-    let counts: Vec<_> = Count::ALL.iter().map(|count| format!("{count:?} {}", world.counted(*count))).collect();
-    eprintln!("soak: {PROCESSES} processes for {seconds} s, leaks: {leaks}: {}\n{figures}", counts.join(", "));
+    world.check_panics();
+    eprintln!("soak: {PROCESSES} processes for {seconds} s, leaks: {leaks}: {}\n{figures}", world.told());
     figures
 }
 
@@ -174,9 +175,9 @@ fn processes_that_work_for_long_hold_no_more_at_the_end_than_in_the_middle() {
     manifest.fold().unwrap();
     whole(&cache, false);
     assert_eq!(std::fs::read_dir(cache.join("journal")).unwrap().count(), 0, "journals without an owner stay");
-    let asked = manifest.read(|query| query.requests(Timestamp::MIN, None)).unwrap();
+    let asked = manifest.read(|query| query.requests(Timestamp::MIN, Some(view().name()))).unwrap();
     let known: u64 = asked.iter().map(|(_, counts)| counts.total()).sum();
-    assert!(known >= World::open(&dir.path().join("world")).counted(Count::Asked), "{known} requests are known");
+    assert_eq!(known, World::open(&dir.path().join("world")).counted(Count::Asked), "requests that are known");
 }
 
 #[test]

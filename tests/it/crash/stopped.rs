@@ -12,17 +12,12 @@ use super::strace::{Prepared, Strace};
 use super::world::ENTITIES;
 use crate::desk::quiet;
 use crate::tools::tool;
-use crate::worker::Worker;
 
 /// How long a request waits for whoever computes.
 const WAIT: Duration = Duration::from_secs(1);
 /// After this a process that still stands in the way is killed, so that whatever waits for it is told apart from what
 /// is merely slow.
 const TOO_LONG: Duration = Duration::from_secs(120);
-
-fn signal(process: &Worker, signal: Signal) {
-    kill_process(Pid::from_raw(process.id().cast_signed()).unwrap(), signal).unwrap();
-}
 
 /// Stops a process that does this after the first, or whichever, of these calls, has something done beside it, and lets it
 /// go on.
@@ -58,7 +53,7 @@ fn beside_one_that_stands_still(
     desk.is_faulty = false;
     // Or it would stop the first such call of another thread too.
     drop(strace);
-    signal(&process, Signal::CONT);
+    process.signal(Signal::CONT);
     assert_eq!(process.hear_or_end().as_deref(), Some("done"), "{}", prepared.last_words());
     drop(process);
     // As if nothing had been.
@@ -121,7 +116,7 @@ fn nobody_waits_for_a_process_that_was_stopped_while_it_publishes() {
 
 #[test]
 fn nobody_waits_for_a_process_that_was_stopped_while_it_invalidates() {
-    beside_one_that_stands_still(Operation::Invalidate, ("unlink", 1), 1, |desk| {
+    beside_one_that_stands_still(Operation::Invalidate, ("unlink,unlinkat", 1), 1, |desk| {
         desk.ask(3, 0, 1);
         assert_eq!(desk.ask(3, 0, 1), 1, "it holds the lock although it looks for files");
         desk.invalidate(3).unwrap();

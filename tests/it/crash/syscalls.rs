@@ -95,7 +95,7 @@ fn fail(strace: &Path, prepared: &Prepared, calls: &str, how: &str) -> usize {
     let mut process = prepared.start();
     let strace = Strace::attach(strace, &process, calls, how);
     process.say("try");
-    let code = process.code();
+    let code = process.end().code();
     assert_eq!(code, Some(0), "it died when {calls} had {how}: {}", prepared.last_words());
     strace.injected()
 }

@@ -1,6 +1,7 @@
 //! What is true, kept outside of the cache: a file of numbers that every process of a test shares and none caches.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -53,6 +54,8 @@ pub enum Count {
     Pushes,
     /// Computes, where each is counted.
     Computes,
+    /// Assertions that failed, whatever became of the process after that.
+    Panics,
     /// Processes that came to a point where they wait for each other.
     Arrived,
 }
@@ -139,6 +142,33 @@ impl World {
 
     pub fn counted(&self, count: Count) -> u64 {
         self.get(Cell::Count(count))
+    }
+
+    /// What was counted, in words.
+    pub fn told(&self) -> String {
+        Count::ALL.map(|count| format!("{count:?} {}", self.counted(count))).join(", ")
+    }
+
+    /// Says of whatever fails in this process from now on what it was, for those who kill it before it ends.
+    pub fn watch_panics(&self) {
+        let (world, usual) = (Self::open(&self.path), std::panic::take_hook());
+        std::panic::set_hook(Box::new(move |panic| {
+            let said = File::options().append(true).create(true).open(world.panics());
+            // The number says so where there is no room for the words.
+            let _ = said.and_then(|mut file| file.write_all(format!("{panic}\n").as_bytes()));
+            world.count(Count::Panics, 1);
+            usual(panic);
+        }));
+    }
+
+    fn panics(&self) -> PathBuf {
+        self.path.with_extension("panics")
+    }
+
+    /// Fails where something has failed in a process.
+    pub fn check_panics(&self) {
+        let count = self.counted(Count::Panics);
+        assert_eq!(count, 0, "{}", std::fs::read_to_string(self.panics()).unwrap_or_default());
     }
 
     /// Says that a day's block of this version was kept, for a request before which the invalidations up to `acknowledged`
