@@ -27,8 +27,6 @@ mod strace;
 mod syscalls;
 mod world;
 
-use crate::mutate::times;
-
 /// Whether `LARDER_LONG` is set: everything is done for as long as it takes.
 fn is_long() -> bool {
     std::env::var_os("LARDER_LONG").is_some()
