@@ -16,6 +16,7 @@ use super::is_long;
 use super::world::{DAYS, ENTITIES};
 use crate::damage::files;
 use crate::desk::quiet;
+use crate::mutate::{Dice, times};
 
 /// An error with all that it came from.
 fn told(error: &larder::Error) -> String {
@@ -67,7 +68,7 @@ fn wherever_a_file_of_pushed_rows_is_damaged_it_is_named_and_no_row_of_it_is_ser
 }
 
 #[test]
-fn wherever_the_table_of_generations_changes_answers_are_right() {
+fn blocks_are_found_and_invalidated_whatever_is_in_the_table_of_generations() {
     let dir = tempfile::tempdir().unwrap();
     let cache = dir.path().join("cache");
     let mut desk = Desk::open(&cache, &dir.path().join("world"), 0, quiet());
@@ -90,6 +91,48 @@ fn wherever_the_table_of_generations_changes_answers_are_right() {
         assert_eq!(desk.ask(number, 0, 1), 1);
     }
     eprintln!("{length} bytes of the table of generations changed: 0 wrong values");
+}
+
+/// Has a process, which holds a block in memory when another one invalidates it, asked for it while this bit is flipped.
+fn flip_after(one: &mut Desk, other: &mut Desk, table: &File, bit: u64, invalidate: impl Fn(&Desk)) {
+    let flip = || {
+        let mut byte = [0];
+        table.read_exact_at(&mut byte, bit / 8).unwrap();
+        table.write_all_at(&[byte[0] ^ (1 << (bit % 8))], bit / 8).unwrap();
+    };
+    one.ask(0, 0, 1);
+    assert_eq!(one.ask(0, 0, 1), 1, "it is not kept");
+    invalidate(other);
+    other.ask(0, 0, 1);
+    flip();
+    // Fails where the answer is of before the invalidation.
+    one.ask(0, 0, 1);
+    flip();
+}
+
+#[test]
+fn a_bit_of_the_table_of_generations_that_flips_brings_nothing_back_that_was_invalidated() {
+    let dir = tempfile::tempdir().unwrap();
+    let (cache, world) = (dir.path().join("cache"), dir.path().join("world"));
+    let [mut one, mut other] = [0, 1].map(|slot| Desk::open(&cache, &world, slot, quiet()));
+    let path = cache.join("generations");
+    let table = File::options().read(true).write(true).open(&path).unwrap();
+    let (mut count, mut dice) = (0, Dice::new(0));
+    let ways: [fn(&Desk); 2] = [|desk| desk.invalidate(0).unwrap(), |desk| desk.invalidate_view().unwrap()];
+    for invalidate in ways {
+        let before = std::fs::read(&path).unwrap();
+        invalidate(&other);
+        let after = std::fs::read(&path).unwrap();
+        let mut counters: Vec<_> = (0..after.len()).filter(|at| after[*at] != before[*at]).map(|at| at / 8).collect();
+        counters.dedup();
+        let [counter] = counters[..] else { panic!("{counters:?} were raised") };
+        let elsewhere: Vec<_> = (0..times(64, 10_000)).map(|_| dice.roll(after.len() * 8)).collect();
+        for bit in (counter * 64..counter * 64 + 64).chain(elsewhere) {
+            flip_after(&mut one, &mut other, &table, bit as u64, invalidate);
+            count += 1;
+        }
+    }
+    eprintln!("{count} flipped bits of the table of generations beside invalidations: 0 old values");
 }
 
 fn rows(manifest: &Manifest) -> (FoldReport, BTreeMap<String, BlockRow>) {
