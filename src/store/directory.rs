@@ -253,7 +253,11 @@ impl CacheDir {
     pub(super) fn link(&self, part: &Path, target: &Path) -> io::Result<()> {
         if let Some(parent) = target.parent() {
             files::take_links_away(&*self.disk, &self.root, parent)?;
-            self.disk.make_directory(parent)?;
+            // Whoever calls this tries another name where this one is taken, and not where no directory can be made.
+            self.disk.make_directory(parent).map_err(|error| match error.kind() {
+                io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+                _ => error,
+            })?;
         }
         self.disk.link(part, target)
     }
