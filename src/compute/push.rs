@@ -120,6 +120,9 @@ impl Features {
         new: &NewRows,
     ) -> Result<BTreeSet<i64>> {
         let mut times = BTreeSet::new();
+        if planted::is(Bug::UnfinishedPushIgnored) {
+            return Ok(times);
+        }
         for text in self.store().cache_dir().other_intents(mine)? {
             match Note::unsealed(&text) {
                 Some(note) if note.source != source.as_str() || note.entity.as_ref() != entity => {}

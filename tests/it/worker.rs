@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{PTracer, Pid, Signal, kill_process, set_parent_process_death_signal, set_ptracer};
 
 use crate::mutate::times;
 
@@ -20,6 +20,8 @@ pub struct Worker {
 pub fn say(line: &str) {
     // From its first word on it goes when the test goes, also where that is killed.
     set_parent_process_death_signal(Some(Signal::KILL)).unwrap();
+    // Where only ancestors may trace a process, strace is none. Fails where that is not so.
+    let _ = set_ptracer(PTracer::Any);
     println!("\ndesk: {line}");
 }
 
