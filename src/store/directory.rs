@@ -219,6 +219,8 @@ impl CacheDir {
             Ok(again) if !is_current || again.is_writable() => self.generations.store(again.into()),
             Err(error) if !is_current => {
                 self.generations.store(mapped.lost().into());
+                // The next request tries again.
+                self.joined.store(i64::MIN, Ordering::Relaxed);
                 return Err(unavailable("map", &path, error));
             }
             _ => {}
@@ -233,11 +235,13 @@ impl CacheDir {
         let (now, last) = (now.as_ns(), self.joined.load(Ordering::Relaxed));
         // Both ways, because the clock may be set back. Threads that do it twice do no harm.
         if now.abs_diff(last) >= NOTICED.as_nanos() as u64 {
-            if let Err(error) = self.rejoin() {
-                tracing::debug!(target: "larder::cache", %error, "the table of generations cannot be joined");
+            match self.rejoin() {
+                // Not before: nobody goes by the old table because somebody else is about to look.
+                Ok(()) => self.joined.store(now, Ordering::Relaxed),
+                Err(error) => {
+                    tracing::debug!(target: "larder::cache", %error, "the table of generations cannot be joined");
+                }
             }
-            // Not before: nobody goes by the old table because somebody else is about to look.
-            self.joined.store(now, Ordering::Relaxed);
         }
     }
 
