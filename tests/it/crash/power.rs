@@ -99,17 +99,16 @@ fn what_is_fast_may_be_lost_in_a_power_cut_and_is_never_wrong() {
 }
 
 #[test]
-#[ignore = "run by the test below"]
+#[ignore = "a process of another test, which is: cargo test --release --all-features --test it a_test_that_is_killed"]
 fn with_a_disk() {
     let (power, disk) = (Power::new(16).unwrap(), Disk::mount(1_000).unwrap());
     let mut sleeper = mortal("sleep").arg("1000").spawn().unwrap();
     // Before that it is not mortal yet.
     while std::fs::read_to_string(format!("/proc/{}/comm", sleeper.id())).unwrap() != "sleep\n" {
-        assert_eq!(sleeper.try_wait().unwrap(), None);
         std::thread::sleep(Duration::from_millis(1));
     }
     say(&format!("{} {} {}", power.dir.path().display(), disk.dir.path().display(), sleeper.id()));
-    std::thread::sleep(Duration::from_secs(1_000));
+    sleeper.wait().unwrap();
 }
 
 #[test]
