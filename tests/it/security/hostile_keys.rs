@@ -182,6 +182,8 @@ fn hostile_keys_stay_inside_apart_and_their_own() {
     let values = Values::new(&entities);
     Canary::new(desk.dir.path());
     let cache = desk.dir.path().join("cache");
+    // Its name is made beside the others.
+    std::fs::create_dir(&cache).unwrap();
     let before = Snapshot::of(desk.dir.path(), &cache);
     let store = desk.open();
     for entity in &entities {
@@ -300,6 +302,8 @@ fn rows_pushed_for_hostile_keys_are_those_keys_own() {
     let desk = Desk::new();
     Canary::new(desk.dir.path());
     let cache = desk.dir.path().join("cache");
+    // Its name is made beside the others.
+    std::fs::create_dir(&cache).unwrap();
     let before = Snapshot::of(desk.dir.path(), &cache);
     let entities = entities(count);
     let features = features(&desk, desk.dir.path());
