@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::disk::{Disk, Open, hold, wait};
@@ -14,7 +14,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_m
 
 /// The locks that this process has. Where somebody removes the file of one, DuckDB would open its own a second time here,
 /// which succeeds and loses rows; that of another process refuses.
-static HELD: Mutex<Option<HashSet<PathBuf>>> = Mutex::new(None);
+static HELD: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
 
 /// Exclusive use of the manifest until it is dropped.
 ///
@@ -32,7 +32,7 @@ impl ManifestLock {
     /// Takes the lock at `path`, waiting at most `timeout`.
     pub(super) fn acquire(disk: &dyn Disk, path: &Path, timeout: Duration) -> Result<Self> {
         let begun = Instant::now();
-        let take = || Ok(held().get_or_insert_default().insert(path.to_owned()));
+        let take = || Ok(held().insert(path.to_owned()));
         if !wait(timeout, PAUSES, take).unwrap_or(false) {
             return Err(busy(path, timeout));
         }
@@ -55,12 +55,12 @@ impl Drop for ManifestLock {
     }
 }
 
-fn held() -> MutexGuard<'static, Option<HashSet<PathBuf>>> {
+fn held() -> MutexGuard<'static, HashSet<PathBuf>> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn release(path: &Path) {
-    held().get_or_insert_default().remove(path);
+    held().remove(path);
 }
 
 fn unusable(path: &Path, error: io::Error) -> Error {
