@@ -100,6 +100,23 @@ impl State {
         Some(fault)
     }
 
+    /// What was done to the names in a directory is on the disk from now on.
+    fn synced_directory(&mut self, path: &Path) {
+        // What was done in another directory, which had the path before, is that one's.
+        let is_before = |change: &Change| matches!(change, Change::RemovedDirectory(gone) if path.starts_with(gone));
+        let present = self.changes.iter().rposition(is_before).map_or(0, |at| at + 1);
+        for change in self.changes.split_off(present) {
+            match &change {
+                _ if change.directory() != Some(path) => self.changes.push(change),
+                // It comes back with nothing in it, if one of that path comes back at all.
+                Change::RemovedDirectory(gone) => {
+                    self.changes.retain(|change| !change.directory().is_some_and(|below| below.starts_with(gone)));
+                }
+                _ => {}
+            }
+        }
+    }
+
     /// One more name for a file that is about to lose its own.
     fn put_away(&mut self, path: &Path) -> Option<PathBuf> {
         self.put_away += 1;
@@ -324,7 +341,35 @@ impl Disk for Faulty {
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
         self.before()?;
         SystemDisk.sync_directory(path)?;
-        self.with(|state| state.changes.retain(|change| change.directory() != Some(path)));
+        self.with(|state| state.synced_directory(path));
         Ok(())
     }
+}
+
+#[test]
+fn a_file_does_not_come_back_into_a_directory_that_was_made_after_its_own_was_gone() {
+    let desk = tempfile::tempdir().unwrap();
+    let (faulty, root) = (Faulty::new(desk.path()), desk.path().join("root"));
+    let (below, file, part) = (root.join("a/b"), root.join("a/b/file"), root.join("part"));
+    let put = |bytes: &[u8]| {
+        let written = faulty.open(&part, Open::New).unwrap();
+        faulty.write(&written, &part, bytes).unwrap();
+        faulty.sync(&written, &part).unwrap();
+        faulty.rename(&part, &file).unwrap();
+    };
+    faulty.make_directory(&below).unwrap();
+    put(b"old");
+    faulty.settle();
+    faulty.remove(&file).unwrap();
+    for directory in [&below, &root.join("a")] {
+        faulty.remove_directory(directory).unwrap();
+    }
+    // With it goes all that was below.
+    faulty.sync_directory(&root).unwrap();
+    faulty.make_directory(&below).unwrap();
+    put(b"new");
+    faulty.sync_directory(&root).unwrap();
+    faulty.sync_directory(&root.join("a")).unwrap();
+    faulty.lose_all(&root);
+    assert!(!file.exists(), "{:?}", fs::read(&file).map(String::from_utf8));
 }
