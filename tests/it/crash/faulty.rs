@@ -1,6 +1,6 @@
 //! A file system in which any call may fail, and which may lose what was not synced: a simulation, in this process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -18,9 +18,9 @@ use crate::mutate::Dice;
 pub enum Fault {
     /// It fails, and the next one succeeds.
     Once,
-    /// It and all that follow fail.
+    /// It and all that follow fail. A write comes half-way first, as where the disk becomes full.
     ForEver,
-    /// As `ForEver`, but a write leaves its first half: what a machine that dies leaves.
+    /// As `ForEver`, but the half of the write is told nobody: what a machine that dies leaves.
     Torn,
 }
 
@@ -36,6 +36,8 @@ pub struct Faulty(Arc<Mutex<State>>);
 struct State {
     /// What happens, and to the how manieth call from now on.
     plan: Option<(u64, Fault)>,
+    /// How many calls have failed since that was planned, and in all.
+    failed_as_planned: u64,
     failed: u64,
     /// Where files are kept that may come back.
     attic: tempfile::TempDir,
@@ -43,7 +45,9 @@ struct State {
     /// Changes of names that are not on the disk yet, in their order.
     changes: Vec<Change>,
     /// By inode, the contents that are on the disk where they are not the present ones.
-    synced: HashMap<u64, Vec<u8>>,
+    synced: BTreeMap<u64, Vec<u8>>,
+    /// Inodes of which a sync has failed: Linux forgets what it could not write, and the next sync says that all is well.
+    given_up: BTreeSet<u64>,
 }
 
 /// What happened to a name.
@@ -77,7 +81,9 @@ impl Change {
             Self::Removed(path, kept) => fs::rename(kept, path),
             Self::RemovedDirectory(path) => fs::create_dir(path),
             Self::Renamed(from, to, kept) => {
-                let _ = fs::rename(to, from);
+                // Nothing that has the old name by now is harmed.
+                let _ = fs::hard_link(to, from);
+                let _ = fs::remove_file(to);
                 kept.as_ref().map_or(Ok(()), |kept| fs::rename(kept, to))
             }
         };
@@ -97,6 +103,7 @@ impl State {
             self.plan = None;
         }
         self.failed += 1;
+        self.failed_as_planned += 1;
         Some(fault)
     }
 
@@ -126,7 +133,7 @@ impl State {
 
     fn about_to_change(&mut self, file: &File) -> io::Result<()> {
         let metadata = file.metadata()?;
-        if let std::collections::hash_map::Entry::Vacant(entry) = self.synced.entry(metadata.ino()) {
+        if let std::collections::btree_map::Entry::Vacant(entry) = self.synced.entry(metadata.ino()) {
             let mut bytes = vec![0; metadata.len() as usize];
             // A file that is only appended to cannot be read by its descriptor.
             File::open(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file)))?
@@ -142,11 +149,13 @@ impl Faulty {
     pub fn new(beside: &Path) -> Self {
         Self(Arc::new(Mutex::new(State {
             plan: None,
+            failed_as_planned: 0,
             failed: 0,
             attic: tempfile::tempdir_in(beside).unwrap(),
             put_away: 0,
             changes: Vec::new(),
-            synced: HashMap::new(),
+            synced: BTreeMap::new(),
+            given_up: BTreeSet::new(),
         })))
     }
 
@@ -160,7 +169,7 @@ impl Faulty {
 
     /// Lets the call after so many others fail.
     pub fn fail(&self, after: u64, fault: Fault) {
-        self.with(|state| state.plan = Some((after, fault)));
+        self.with(|state| (state.plan, state.failed_as_planned) = (Some((after, fault)), 0));
     }
 
     /// Lets no more calls fail.
@@ -178,6 +187,7 @@ impl Faulty {
         self.with(|state| {
             state.changes.clear();
             state.synced.clear();
+            state.given_up.clear();
         });
     }
 
@@ -185,24 +195,25 @@ impl Faulty {
     /// moment; of the contents, whatever. Nobody may have anything open.
     pub fn lose_power(&self, root: &Path, dice: &mut Dice) {
         let kept = self.with(|state| dice.roll(state.changes.len() + 1));
-        self.lose_after(kept, root, dice);
+        self.lose_after(kept, root, |synced, present| torn(synced, present, dice));
     }
 
-    /// The same with none of those changes.
+    /// The same with nothing of what was not synced.
     pub fn lose_all(&self, root: &Path) {
-        self.lose_after(0, root, &mut Dice::new(0));
+        self.lose_after(0, root, |synced, _| synced.to_vec());
     }
 
-    fn lose_after(&self, kept: usize, root: &Path, dice: &mut Dice) {
+    fn lose_after(&self, kept: usize, root: &Path, mut left: impl FnMut(&[u8], &[u8]) -> Vec<u8>) {
         self.with(|state| {
             state.changes.split_off(kept).iter().rev().for_each(Change::undo);
             state.changes.clear();
+            state.given_up.clear();
             for (inode, synced) in std::mem::take(&mut state.synced) {
                 if let Some(path) = crate::damage::files(root)
                     .into_iter()
                     .find(|path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.ino() == inode))
                 {
-                    tear(&path, &synced, dice);
+                    fs::write(&path, left(&synced, &fs::read(&path).unwrap())).unwrap();
                 }
             }
         });
@@ -231,22 +242,29 @@ impl Faulty {
     }
 }
 
-/// Of a file that was not synced, there may be what was, what is, the length without the contents, or less.
-fn tear(path: &Path, synced: &[u8], dice: &mut Dice) {
-    let present = fs::read(path).unwrap();
-    let torn = match dice.roll(4) {
-        0 => synced.to_vec(),
-        1 => present,
-        // Where it only grew, what was synced stays.
-        2 if present.starts_with(synced) => [synced, &vec![0; present.len() - synced.len()]].concat(),
-        2 => vec![0; present.len()],
-        _ => {
-            let least = if present.starts_with(synced) { synced.len() } else { 0 };
-            present[..least + dice.roll(present.len() - least + 1)].to_vec()
-        }
+/// Of a file that was not synced, there may be what was, what is, the length without the contents, a page without them, or
+/// less.
+fn torn(synced: &[u8], present: &[u8], dice: &mut Dice) -> Vec<u8> {
+    // Where it only grew, what was synced stays.
+    let stays = if present.starts_with(synced) { synced.len() } else { 0 };
+    let zeroed = |from: usize, to: usize| {
+        let mut bytes = present.to_vec();
+        bytes[from.min(to)..to].fill(0);
+        bytes
     };
-    fs::write(path, torn).unwrap();
+    match dice.roll(5) {
+        0 => synced.to_vec(),
+        1 => present.to_vec(),
+        2 => zeroed(stays, present.len()),
+        3 => {
+            let page = dice.roll(present.len() / PAGE + 1) * PAGE;
+            zeroed(page.max(stays), (page + PAGE).clamp(stays, present.len()))
+        }
+        _ => present[..stays + dice.roll(present.len() - stays + 1)].to_vec(),
+    }
 }
+
+const PAGE: usize = 4096;
 
 impl Disk for Faulty {
     fn open(&self, path: &Path, how: Open) -> io::Result<File> {
@@ -267,12 +285,14 @@ impl Disk for Faulty {
     }
 
     fn write(&self, file: &File, path: &Path, bytes: &[u8]) -> io::Result<usize> {
-        let fault = self.with(State::next);
+        let (fault, is_first) = self.with(|state| (state.next(), state.failed_as_planned == 1));
         self.with(|state| state.about_to_change(file))?;
+        let half = &bytes[..bytes.len() / 2];
         match fault {
             None => SystemDisk.write(file, path, bytes),
+            Some(Fault::ForEver) if is_first && !half.is_empty() => SystemDisk.write(file, path, half),
             Some(Fault::Torn) => {
-                SystemDisk.write(file, path, &bytes[..bytes.len() / 2])?;
+                SystemDisk.write(file, path, half)?;
                 Err(Errno::IO.into())
             }
             Some(_) => Err(Errno::NOSPC.into()),
@@ -286,10 +306,14 @@ impl Disk for Faulty {
     }
 
     fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
-        self.before()?;
-        SystemDisk.sync(file, path)?;
         let inode = file.metadata()?.ino();
-        self.with(|state| state.synced.remove(&inode));
+        self.before().inspect_err(|_| drop(self.with(|state| state.given_up.insert(inode))))?;
+        SystemDisk.sync(file, path)?;
+        self.with(|state| {
+            if !state.given_up.contains(&inode) {
+                state.synced.remove(&inode);
+            }
+        });
         Ok(())
     }
 

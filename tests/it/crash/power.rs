@@ -80,9 +80,14 @@ fn power_is_cut(durability: Durability, cuts: u64) {
         if cut == cuts {
             fleet.wait_for_everything();
         }
-        fleet.kill_all(|| power.cut());
+        let marker = power.disk().join(cut.to_string());
+        fleet.kill_all(|| {
+            std::fs::write(&marker, "not synced").unwrap();
+            power.cut();
+        });
         power.unmount();
         assert!(power.mount());
+        assert!(!marker.exists(), "the power was not cut");
         fleet.look();
     }
     println!("{cuts} power cuts, {durability:?}: {}", fleet.counts());
