@@ -1,6 +1,7 @@
 //! What a store consists of, and the small duties that every part of it has.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::flight::Flights;
@@ -20,8 +21,11 @@ use crate::store::CacheDir;
 /// So many different misses are told apart between two writes to the journal; more are not remembered.
 const MOST_MISSES: usize = 10_000;
 
-/// So many records of blocks wait until the journal can be written; what is more, `larder repair` finds.
+/// So many records of blocks wait until the journal can be written. What is more is lost, and the manifest made again from
+/// the files once it can.
 const MOST_LATE: usize = 10_000;
+/// So many of them are appended at once: with their statistics, they are the largest that there are.
+const LATE_RECORDS: usize = 500;
 
 /// So many records are appended at once.
 const RECORDS: usize = 20_000;
@@ -56,6 +60,8 @@ pub struct JournalSlot {
     journal: Mutex<Option<Journal>>,
     /// What could not be written, and nobody else remembers.
     late: Mutex<Vec<Record>>,
+    /// Whether some of it is lost.
+    lost: AtomicBool,
 }
 
 /// Misses that are not in the journal yet.
@@ -88,16 +94,38 @@ impl Core {
     /// The same for what nobody else remembers: it is written as soon as that works.
     pub fn tell(&self, records: &[Record]) {
         if !self.journal(records) {
-            let mut late = lock(&self.journal.late);
-            let room = MOST_LATE.saturating_sub(late.len());
-            late.extend(records.iter().take(room).cloned());
+            self.tell_later(records.iter().cloned());
         }
+    }
+
+    fn tell_later(&self, records: impl ExactSizeIterator<Item = Record>) {
+        let mut late = lock(&self.journal.late);
+        let room = MOST_LATE.saturating_sub(late.len());
+        if records.len() > room {
+            self.journal.lost.store(true, Ordering::Relaxed);
+        }
+        late.extend(records.take(room));
     }
 
     /// Writes what could not be written before.
     pub fn tell_late(&self) {
-        let late = std::mem::take(&mut *lock(&self.journal.late));
-        self.tell(&late);
+        let mut late = std::mem::take(&mut *lock(&self.journal.late));
+        // In parts, so that what is written is not told again where the next part fails.
+        let parts = late.chunks(LATE_RECORDS).take_while(|part| self.journal(part));
+        let told: usize = parts.map(<[_]>::len).sum();
+        if told < late.len() {
+            self.tell_later(late.drain(told..));
+        }
+    }
+
+    /// Whether records of blocks were lost that the manifest needs, since this was asked last.
+    pub fn take_lost(&self) -> bool {
+        lock(&self.journal.late).is_empty() && self.journal.lost.swap(false, Ordering::Relaxed)
+    }
+
+    /// Has the next one who asks for what was lost told so again.
+    pub fn remember_lost(&self) {
+        self.journal.lost.store(true, Ordering::Relaxed);
     }
 
     fn try_journal(&self, records: &[Record]) -> crate::error::Result<()> {
@@ -130,7 +158,11 @@ impl Core {
     /// Takes misses back that could not be written.
     pub fn put_back_misses(&self, taken: HashMap<(ViewName, EntityKey, MissReason), u64>) {
         let mut misses = lock(&self.misses.0);
-        taken.into_iter().for_each(|(miss, count)| *misses.entry(miss).or_default() += count);
+        for (miss, count) in taken {
+            if misses.len() < MOST_MISSES || misses.contains_key(&miss) {
+                *misses.entry(miss).or_default() += count;
+            }
+        }
     }
 
     /// Takes the misses that are not in the journal yet.
@@ -147,4 +179,64 @@ pub fn block_ref(id: &BlockId) -> BlockRef {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What these guard is valid between any two steps.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::FeatureStore;
+
+    fn lost_view(number: usize) -> Record {
+        Record::ViewSeen {
+            at: Timestamp::from_ns(0),
+            view: ViewName::new(&format!("view_{number}")).unwrap(),
+            fingerprint: "ce20d9dfd7046a750a2891dbead1269d".parse().unwrap(),
+            definition: String::new(),
+        }
+    }
+
+    /// The parts of a store whose journal cannot be written until the file in its place is removed.
+    fn without_journal() -> (tempfile::TempDir, FeatureStore) {
+        let root = tempfile::tempdir().unwrap();
+        let mut settings = Settings::default();
+        settings.manifest.fold_interval = std::time::Duration::ZERO;
+        let store = FeatureStore::builder(root.path().join("cache")).settings(settings).open().unwrap();
+        let journal = root.path().join("cache/journal");
+        let _ = std::fs::remove_dir_all(&journal);
+        std::fs::write(&journal, "").unwrap();
+        (root, store)
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_told_once_and_whatever_was_lost_is_known() {
+        let (root, store) = without_journal();
+        let core = store.core();
+        let records: Vec<_> = (0..MOST_LATE).map(lost_view).collect();
+        core.tell(&records);
+        core.tell_late();
+        assert!(!core.take_lost(), "there is room for all");
+        core.tell(&[lost_view(MOST_LATE)]);
+        assert!(!core.take_lost(), "it cannot be written yet");
+        std::fs::remove_file(root.path().join("cache/journal")).unwrap();
+        core.tell_late();
+        assert_eq!((core.take_lost(), core.take_lost()), (true, false));
+        let views = core.manifest.read(|query| query.views()).unwrap();
+        assert_eq!(views.len(), MOST_LATE);
+    }
+
+    #[test]
+    fn misses_that_cannot_be_written_do_not_grow_for_ever() {
+        let (_root, store) = without_journal();
+        let core = store.core();
+        let (view, entity) = (ViewName::new("v").unwrap(), |number: usize| {
+            EntityKey::new([("symbol", number.to_string().as_str())]).unwrap()
+        });
+        for round in 0..3 {
+            let taken = core.take_misses();
+            (0..MOST_MISSES / 2)
+                .for_each(|at| core.count_miss(&view, &entity(round * MOST_MISSES + at), MissReason::Absent));
+            core.put_back_misses(taken);
+        }
+        assert_eq!(core.take_misses().len(), MOST_MISSES);
+    }
 }

@@ -20,7 +20,7 @@ use crate::error::{Error, ErrorKind};
 use crate::metrics::catalogue;
 use crate::model::{FeatureBlock, TimeRange, Timestamp, event_times};
 use crate::planted::{self, Bug};
-use crate::store::Generation;
+use crate::store::{Generation, StripeGuard};
 
 /// So long a tail may go on without rows before that is worth writing down.
 const QUIET: Duration = Duration::from_secs(60);
@@ -69,11 +69,7 @@ impl Core {
     ) -> (Vec<Filled>, Option<Failed>) {
         let Some(first) = tasks.first() else { return (Vec::new(), None) };
         let patience = wanted.deadline.saturating_duration_since(Instant::now());
-        let _lock = self.dir.lock_compute(&wanted.id(first.block), patience).unwrap_or_else(|error| {
-            // Without the lock two processes may compute the same block, and publishing twice is harmless.
-            self.io_error("lock", &error);
-            None
-        });
+        let _lock = self.wait_for_others(wanted, first.block, patience);
         // Before anything is read or computed: an invalidation from now on forbids to publish.
         let generation = self.dir.generation(wanted.slots);
         let mut filled = Vec::with_capacity(tasks.len());
@@ -99,6 +95,30 @@ impl Core {
         }
         let failed = self.compute_gaps(wanted, left, supply, generation, &mut filled);
         (filled, failed)
+    }
+
+    /// Waits until no other process computes for the block's entity, at most for so long. Without the lock two may compute the
+    /// same block, and publishing twice is harmless.
+    pub fn wait_for_others(
+        &self,
+        wanted: &Wanted<'_>,
+        block: TimeRange,
+        patience: Duration,
+    ) -> Option<StripeGuard<'_>> {
+        let lock = match self.dir.lock_compute(&wanted.id(block), patience) {
+            Ok(lock) => lock,
+            Err(error) => {
+                self.io_error("lock", &error);
+                return None;
+            }
+        };
+        if lock.is_none() && !patience.is_zero() {
+            self.count(&catalogue::FLIGHT_WAITS, &["timeout"], 1);
+            if let Some(left_out) = self.repeats.left_out(&format!("waited {}", wanted.view.name())) {
+                tracing::warn!(target: "larder::cache", view = %wanted.view.name(), entity = %wanted.entity, left_out, "another process has computed for too long, or was stopped; computing here too");
+            }
+        }
+        lock
     }
 
     /// Computes what the tasks lack, gap by gap.

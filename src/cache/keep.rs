@@ -54,16 +54,19 @@ impl Core {
             block::encode(&block.batch, &meta.description(), self.settings().compression_level).map_err(|error| {
                 Error::with_source(ErrorKind::Internal, format!("block {} cannot be encoded", block.id), error)
             })?;
-        let Some(created) = self.dir.publish(&block.id, &bytes, generation, || self.now())? else {
+        let Some(published) = self.dir.publish(&block.id, &bytes, generation, || self.now())? else {
             return Ok(Kept::Invalidated);
         };
+        if let Some(error) = &published.not_synced {
+            self.io_error("publish", error);
+        }
         self.count(&catalogue::PUBLISHED_BLOCKS, &[block.id.view.as_str()], 1);
         self.count(&catalogue::WRITTEN_BYTES, &[], bytes.len() as u64);
         // After the file: a crash in between leaves a file that the manifest does not know, never a row without its file.
         self.journal_view_once(view);
         // The row is ordered by when the file came, the file says how old its oldest values are.
         let row = BlockRow {
-            created,
+            created: published.at,
             newest: block.newest(),
             ..BlockRow::new(&meta, &block_path(&block.id), bytes.len() as u64)
         };

@@ -231,22 +231,31 @@ impl Core {
         match self.manifest.fold() {
             Ok(report) => {
                 self.last_fold.set(self.now(), began.elapsed());
-                if report.needs_rebuild {
-                    self.rebuild();
+                let lost = self.take_lost();
+                if report.needs_rebuild || lost {
+                    self.rebuild(lost);
                 }
             }
             Err(error) => self.io_error("fold", &error),
         }
     }
 
-    fn rebuild(&self) {
+    /// Makes the manifest again where it asks for that, or where this process knows better.
+    fn rebuild(&self, anyway: bool) {
+        let rebuild = if anyway { upkeep::rebuild_anyway } else { upkeep::rebuild };
         // Without waiting: this thread has other duties, and the next fold asks again.
-        match upkeep::rebuild(&self.dir, &self.manifest, self.now(), Duration::ZERO) {
+        match rebuild(&self.dir, &self.manifest, self.now(), Duration::ZERO) {
+            Ok(None) if anyway => self.remember_lost(),
             Ok(None) => {}
             Ok(Some(rebuilt)) => {
                 tracing::info!(target: "larder::manifest", blocks = rebuilt.blocks, "manifest rebuilt from the block files")
             }
-            Err(error) => self.io_error("fold", &error),
+            Err(error) => {
+                self.io_error("fold", &error);
+                if anyway {
+                    self.remember_lost();
+                }
+            }
         }
     }
 

@@ -88,7 +88,7 @@ impl Core {
         let Ok(wanted) = self.want(&job.view, &job.id.entity, job.id.range, now, Purpose::Warming) else {
             return false;
         };
-        let _lock = self.dir.lock_compute(&job.id, self.settings().compute.wait_timeout);
+        let _lock = self.wait_for_others(&wanted, job.id.range, self.settings().compute.wait_timeout);
         let generation = self.dir.generation(wanted.slots);
         let claim = self.flights.claim([job.id.clone()], generation, now).pop();
         let lead = match claim {

@@ -109,6 +109,8 @@ impl Core {
         (now, until): (Timestamp, Timestamp),
         purpose: Purpose,
     ) -> Result<Wanted<'a>> {
+        // Not every request has tried to hit before.
+        self.dir.stay_joined(now);
         let range = TimeRange::new(asked.start(), asked.end().min(until)).map_err(|_| {
             Error::invalid(format!("the range {asked} lies in the future: it is {now} now, and features are computed from what has happened"))
         })?;

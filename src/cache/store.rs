@@ -56,6 +56,13 @@ impl FeatureStore {
     }
 }
 
+#[cfg(test)]
+impl FeatureStore {
+    pub(super) fn core(&self) -> &Core {
+        &self.0.core
+    }
+}
+
 /// A store as exporters know it.
 fn source(core: &Arc<Core>) -> Weak<dyn MetricsSource> {
     let source: Weak<Core> = Arc::downgrade(core);

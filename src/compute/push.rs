@@ -106,8 +106,11 @@ impl Features {
         let mut forgotten = self.still_to_forget(&intent, source, entity, new)?;
         forgotten.extend(&changed);
         let invalidated = self.invalidate_dependents(source, entity, &forgotten)?;
+        // Of rows that may be there and may not be on the disk the note stays: a power cut may take them, and not what is
+        // computed from them by then.
+        kept?;
         intent.done()?;
-        kept.map(|()| (changed, invalidated))
+        Ok((changed, invalidated))
     }
 
     /// The event times among these rows that others have noted: they may have kept theirs, and have not forgotten yet what

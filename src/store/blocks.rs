@@ -12,27 +12,36 @@ use super::directory::{CacheDir, unavailable};
 use super::files::{self, FoundFile, Publish};
 use super::generations::{Generation, Slots};
 use super::layout::{BLOCKS, PathIdentity, QUARANTINE, block_path, entity_directories, identity_of, view_path};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::{BlockId, EntityKey, Timestamp, ViewName};
 use crate::planted::{self, Bug};
 #[cfg(feature = "definitions")]
 use {super::layout::version_path, crate::model::Fingerprint};
 
+/// A block that has its place.
+#[derive(Debug)]
+pub struct Published {
+    /// When it got it.
+    pub at: Timestamp,
+    /// Why it may be lost if the machine crashes, although it should not be.
+    pub not_synced: Option<Error>,
+}
+
 impl CacheDir {
     /// Puts a block's file in its place, unless `generation` is no longer the present one.
     ///
-    /// Returns when it was published, or `None`. Atomic: a reader sees the old file, none, or the new one.
+    /// `None` where it is not. Atomic: a reader sees the old file, none, or the new one.
     ///
     /// # Errors
     /// `Unavailable` where the file cannot be written, `Busy` where whoever publishes or invalidates does not come to an
-    /// end; nothing is left behind then.
+    /// end; nothing is left behind then. That it is there and could not be synced is no error of these: it is served.
     pub fn publish(
         &self,
         id: &BlockId,
         bytes: &[u8],
         generation: Generation,
         now: impl Fn() -> Timestamp,
-    ) -> Result<Option<Timestamp>> {
+    ) -> Result<Option<Published>> {
         let target = self.root.join(block_path(id));
         let failed = |error| unavailable("publish", &target, error);
         self.rejoin()?;
@@ -52,7 +61,7 @@ impl CacheDir {
         bytes: &[u8],
         generation: Generation,
         now: impl Fn() -> Timestamp,
-    ) -> io::Result<Option<Timestamp>> {
+    ) -> io::Result<Option<Published>> {
         files::write_part(&*self.disk, part, bytes, self.publish)?;
         let slots = self.slots(&id.view, &id.entity);
         let (made_directories, at) = {
@@ -72,17 +81,17 @@ impl CacheDir {
                 // Before, because this may be its last step; and after, for whoever read it in between, under the
                 // generation that is the present one by now.
                 let generations = self.generations.load();
-                generations.raise_entity(slots)?;
+                let raised = generations.raise_entity(slots);
                 files::remove(&*self.disk, target)?;
-                generations.raise_entity(slots)?;
-                return Ok(None);
+                return raised.and_then(|()| generations.raise_entity(slots)).map(|()| None);
             }
             (made_directories, now())
         };
-        if self.publish == Publish::Durable {
-            self.sync_published(target, made_directories)?;
-        }
-        Ok(Some(at))
+        let not_synced = (self.publish == Publish::Durable)
+            .then(|| self.sync_published(target, made_directories).err())
+            .flatten()
+            .map(|error| unavailable("sync", target, error));
+        Ok(Some(Published { at, not_synced }))
     }
 
     /// Removes those blocks of one entity, or of a whole view, for which `goes` says so, in every
@@ -263,8 +272,9 @@ impl CacheDir {
         let failed = |error| unavailable("remove", &path, error);
         // Under the lock of publishing, so that the file is not replaced between asking and removing.
         let _lock = self.locking(|| self.locks.publish_in_passing(publish_stripe(&id.view))).map_err(failed)?;
-        let led_astray = || path.parent().and_then(|parent| files::link_on_the_way(&*self.disk, &self.root, parent));
-        if !self.stat(&below).is_some_and(|file| goes(&file)) || led_astray().is_some() {
+        let led_astray = path.parent().and_then(|parent| files::link_on_the_way(&*self.disk, &self.root, parent));
+        // Asked last: whoever says yes has written it down.
+        if led_astray.is_some() || !self.stat(&below).is_some_and(|file| goes(&file)) {
             return Ok(false);
         }
         let removed = files::remove(&*self.disk, &path).map_err(failed)?;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +16,7 @@ use super::files::{self, FoundFile, Publish};
 use super::generations::{Generation, Generations, NOTICED, Slots};
 use super::layout::{BLOCKS, GENERATIONS, LOCKS, QUARANTINE, TMP, block_path, entity_directories};
 use super::locks::{Locks, RebuildGuard, StripeGuard};
-use super::root::check_root;
+use super::root::{check_root, sync_above};
 use super::staging::{Staging, sweep};
 use crate::disk::{Disk, SystemDisk};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,6 +27,8 @@ use crate::planted::{self, Bug};
 pub struct CacheDir {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) root: PathBuf,
+    /// Its inode, to notice that somebody removed it and that it was made anew.
+    inode: AtomicU64,
     pub(super) publish: Publish,
     pub(super) process: String,
     pub(super) locks: Locks,
@@ -64,7 +66,9 @@ impl CacheDir {
             disk.make_directory(&path).map_err(|error| unavailable("make the directory", &path, error))?;
         }
         let generations = map_generations(&*disk, &root)?;
+        let inode = disk.metadata(&root).map(|root| root.ino());
         Ok(Self {
+            inode: AtomicU64::new(inode.map_err(|error| unavailable("look at", &root, error))?),
             locks: Locks::new(Arc::clone(&disk), &root.join(LOCKS)),
             disk,
             root,
@@ -289,6 +293,13 @@ impl CacheDir {
             self.disk.sync_directory(directory)?;
             if is_synced || directory == self.root {
                 break;
+            }
+        }
+        if !is_synced {
+            let inode = self.disk.metadata(&self.root)?.ino();
+            if self.inode.load(Ordering::Relaxed) != inode {
+                sync_above(&*self.disk, &self.root)?;
+                self.inode.store(inode, Ordering::Relaxed);
             }
         }
         if let Some(known) = known {

@@ -28,8 +28,15 @@ pub struct Locks {
     dir: PathBuf,
     /// Stripes that this process computes in: the locked file, and by how many threads.
     held: Mutex<HashMap<u64, (File, usize)>>,
-    /// Stripes for publishing for which somebody waited in vain, when that last was, and which nobody has had since.
-    stuck: Mutex<HashMap<u64, Instant>>,
+    /// Stripes for which somebody waited in vain, when that last was, and which nobody has had since.
+    stuck: Mutex<HashMap<(For, u64), Instant>>,
+}
+
+/// What a stripe is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum For {
+    Computing,
+    Publishing,
 }
 
 /// Nobody else rebuilds the manifest until this is dropped, or its process ends however that is.
@@ -59,11 +66,32 @@ impl Locks {
 
     /// Waits until no other process computes in this stripe, at most `timeout`.
     ///
-    /// Threads of this process share it: among them the flights keep order. `None` after the timeout.
+    /// Threads of this process share it: among them the flights keep order. `None` after the timeout, and soon where
+    /// somebody has waited for so long and nobody has had it since: its holder may have been stopped.
     pub fn compute(&self, hash: u64, timeout: Duration) -> io::Result<Option<StripeGuard<'_>>> {
         let stripe = hash % STRIPES;
-        let taken = wait(timeout, COMPUTE_PAUSES, || self.try_compute(stripe))?;
+        let patience = self.patience((For::Computing, stripe), timeout);
+        let taken = wait(patience, COMPUTE_PAUSES, || self.try_compute(stripe))?;
+        self.has_waited((For::Computing, stripe), taken, patience);
         Ok(taken.then(|| StripeGuard { locks: self, stripe, exclusive: None }))
+    }
+
+    /// For how long somebody waits who would wait for so long.
+    fn patience(&self, what: (For, u64), longest: Duration) -> Duration {
+        match lock(&self.stuck).get(&what) {
+            None => longest,
+            Some(last) if last.elapsed() < NOT_AGAIN_FOR => Duration::ZERO,
+            Some(_) => longest.min(IMPATIENCE),
+        }
+    }
+
+    fn has_waited(&self, what: (For, u64), taken: bool, patience: Duration) {
+        let mut stuck = lock(&self.stuck);
+        if taken {
+            stuck.remove(&what);
+        } else if !patience.is_zero() {
+            stuck.insert(what, Instant::now());
+        }
     }
 
     /// Waits until nobody else rebuilds the manifest, at most `timeout`; `None` after it.
@@ -98,24 +126,14 @@ impl Locks {
     /// The same for somebody whom a request waits for: while a holder does not go on, only the first waits for it.
     pub fn publish_in_passing(&self, hash: u64) -> io::Result<StripeGuard<'_>> {
         let stripe = hash % STRIPES;
-        let patience = match lock(&self.stuck).get(&stripe) {
-            None => PATIENCE,
-            Some(last) if last.elapsed() < NOT_AGAIN_FOR => Duration::ZERO,
-            Some(_) => IMPATIENCE,
-        };
-        self.publish_within(stripe, patience)
+        self.publish_within(stripe, self.patience((For::Publishing, stripe), PATIENCE))
     }
 
     fn publish_within(&self, stripe: u64, patience: Duration) -> io::Result<StripeGuard<'_>> {
         let path = self.dir.join(format!("p{stripe:03x}"));
         let held = hold(&*self.disk, &path, Open::Shared, patience);
-        let mut stuck = lock(&self.stuck);
-        match &held {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut && !patience.is_zero() => {
-                stuck.insert(stripe, Instant::now());
-            }
-            Ok(_) => drop(stuck.remove(&stripe)),
-            Err(_) => {}
+        if held.as_ref().err().is_none_or(|error| error.kind() == io::ErrorKind::TimedOut) {
+            self.has_waited((For::Publishing, stripe), held.is_ok(), patience);
         }
         Ok(StripeGuard { locks: self, stripe, exclusive: Some((held?, path)) })
     }
@@ -210,11 +228,28 @@ mod tests {
         let next = |mine: &Locks| mine.publish_in_passing(7).err().unwrap().to_string();
         assert!(next(&mine).contains("in vain a moment ago"), "{}", next(&mine));
         let before = Instant::now().checked_sub(NOT_AGAIN_FOR).unwrap();
-        lock(&mine.stuck).insert(7, before);
+        lock(&mine.stuck).insert((For::Publishing, 7), before);
         let waited = next(&mine);
         assert!(waited.contains("for 20ms"), "{waited}");
         drop(held);
         drop(mine.publish_in_passing(7).unwrap());
+        assert!(lock(&mine.stuck).is_empty(), "the next one waits again");
+    }
+
+    #[test]
+    fn for_whoever_computes_and_does_not_go_on_one_waits_and_the_others_do_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mine, other) = (locks(dir.path()), locks(dir.path()));
+        let held = other.compute(7, Duration::ZERO).unwrap().unwrap();
+        assert!(mine.compute(7, Duration::from_millis(50)).unwrap().is_none());
+        // Otherwise this test would take an hour.
+        let hour = Duration::from_secs(3600);
+        assert!(mine.compute(7, hour).unwrap().is_none());
+        let before = Instant::now().checked_sub(NOT_AGAIN_FOR).unwrap();
+        lock(&mine.stuck).insert((For::Computing, 7), before);
+        assert!(mine.compute(7, hour).unwrap().is_none());
+        drop(held);
+        drop(mine.compute(7, hour).unwrap().unwrap());
         assert!(lock(&mine.stuck).is_empty(), "the next one waits again");
     }
 

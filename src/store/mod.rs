@@ -15,6 +15,7 @@ mod readers;
 mod root;
 mod staging;
 
+pub use blocks::Published;
 pub use directory::CacheDir;
 pub use files::{FoundFile, Publish};
 pub use generations::{Generation, Slots};

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::directory::{CacheDir, unavailable};
 use super::files::{self, Publish};
 use super::layout::{PUSHED, pushed_directory, pushed_identity, pushed_path};
-use crate::disk::{Disk, Open, hold, is_absent};
+use crate::disk::{Disk, Open, hold, is_absent, is_at};
 use crate::error::Result;
 use crate::model::{EntityKey, SourceName, Timestamp};
 
@@ -106,7 +106,11 @@ impl CacheDir {
                 return held.map_or(Ok(()), |_| self.sync_published(&target, true).map_err(failed));
             };
             let part = self.part().map_err(failed)?;
-            if held.is_some() {
+            if let Some(file) = &held {
+                // Or somebody removed it, and others have begun a new one.
+                if !is_at(disk, file, &target).map_err(failed)? {
+                    continue;
+                }
                 return self.publish_synced(&part, &target, &bytes).map_err(failed);
             }
             match self.begin_pushed(&part, &target, &bytes) {
@@ -290,6 +294,31 @@ mod tests {
         lines.sort_unstable();
         lines.dedup();
         assert_eq!((lines.len(), text.lines().count()), (ADDERS * EACH, ADDERS * EACH));
+    }
+
+    #[test]
+    fn where_somebody_removes_the_file_and_others_begin_a_new_one_nothing_of_theirs_is_lost() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, other) = (open(root.path(), "a"), open(root.path(), "b"));
+        let (source, entity) = names();
+        let add = |dir: &CacheDir, text: &str, meanwhile: &dyn Fn(&Path)| {
+            let edit = |path: &Path, before: Option<Bytes>| {
+                meanwhile(path);
+                Ok(Some([&before.unwrap_or_default(), text.as_bytes()].concat()))
+            };
+            dir.amend_pushed(&source, Some(&entity), Timestamp::from_ns(DAY), edit).unwrap();
+        };
+        add(&dir, "gone ", &|_| ());
+        let edits = std::cell::Cell::new(0);
+        add(&dir, "mine ", &|path| {
+            edits.set(edits.get() + 1);
+            if edits.get() == 1 {
+                std::fs::remove_file(path).unwrap();
+                add(&other, "theirs ", &|_| ());
+            }
+        });
+        let file = &dir.pushed_files(&source, None).unwrap()[0];
+        assert_eq!((dir.read_path(&file.path).unwrap().unwrap(), edits.get()), ("theirs mine ".into(), 2));
     }
 
     #[test]

@@ -106,8 +106,10 @@ fn check_pieces(disk: &dyn Disk, directory: &Path, user: u32, deep: bool) -> Res
 
 /// Makes the name of the directory survive a crash of the machine, with those above it, which may be new too: what is
 /// durable in it must not be lost with it.
-fn sync_above(disk: &dyn Disk, root: &Path) -> io::Result<()> {
-    let device = disk.metadata(root)?.dev();
+pub(super) fn sync_above(disk: &dyn Disk, root: &Path) -> io::Result<()> {
+    // Where it really lies: links may lead there.
+    let root = std::fs::canonicalize(root)?;
+    let device = disk.metadata(&root)?.dev();
     for directory in root.ancestors().skip(1) {
         // Where the file system ends nothing is new.
         if disk.metadata(directory)?.dev() != device {

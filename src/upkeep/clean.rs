@@ -217,15 +217,23 @@ fn remove(
         journal(&[record()]);
         return Ok(true);
     }
+    let mut told = false;
     let removed = dir.evict(&id, |file| {
         // The manifest may be behind: the file itself says when it was published.
         let goes = file.bytes == block.bytes && limits.now.since(file.modified) >= limits.min_age;
         if goes && !planted::is(Bug::JournalAfterRemoval) {
             // Journal first, then unlink: a crash leaves a file without its row, never a row without its file.
             journal(&[record()]);
+            told = true;
         }
         goes
-    })?;
+    });
+    if removed.is_err() && told {
+        // It is still there, and served.
+        let block = BlockRow { created: manifest.now(), ..block.clone() };
+        journal(&[Record::Published { block, stats: Vec::new() }]);
+    }
+    let removed = removed?;
     if removed && planted::is(Bug::JournalAfterRemoval) {
         journal(&[record()]);
     }

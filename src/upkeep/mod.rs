@@ -9,7 +9,7 @@ mod victims;
 
 pub use clean::{CleanOptions, CleanReport, Removal, clean, clean_if_needed};
 pub use invalidate::{Scope, invalidate};
-pub use repair::{RepairReport, rebuild, repair};
+pub use repair::{RepairReport, rebuild, rebuild_anyway, repair};
 pub use verify::{Finding, FindingKind, VerifyReport, verify};
 pub use victims::{Limits, Reason, Victim, victims};
 

@@ -89,9 +89,32 @@ pub fn repair(
 /// # Errors
 /// As [`repair`].
 pub fn rebuild(dir: &CacheDir, manifest: &Manifest, now: Timestamp, patience: Duration) -> Result<Option<Rebuilt>> {
-    let Some(_lock) = dir.lock_rebuild(patience)? else { return Ok(None) };
     // Asked under the lock: whoever held it may have done it.
-    if !manifest.read(|query| Ok(query.report().needs_rebuild))? {
+    rebuild_if(dir, manifest, now, patience, || manifest.read(|query| Ok(query.report().needs_rebuild)))
+}
+
+/// The same whether it says that it needs that or not.
+///
+/// # Errors
+/// As [`repair`].
+pub fn rebuild_anyway(
+    dir: &CacheDir,
+    manifest: &Manifest,
+    now: Timestamp,
+    patience: Duration,
+) -> Result<Option<Rebuilt>> {
+    rebuild_if(dir, manifest, now, patience, || Ok(true))
+}
+
+fn rebuild_if(
+    dir: &CacheDir,
+    manifest: &Manifest,
+    now: Timestamp,
+    patience: Duration,
+    needs_it: impl FnOnce() -> Result<bool>,
+) -> Result<Option<Rebuilt>> {
+    let Some(_lock) = dir.lock_rebuild(patience)? else { return Ok(None) };
+    if !needs_it()? {
         return Ok(None);
     }
     let mut sound = Vec::new();

@@ -27,6 +27,29 @@ fn an_invalidated_block_is_computed_again_in_every_store() {
     assert_eq!(checked_rows(&after, &eurusd), 3 * 1440);
 }
 
+/// One row a minute, counted by the desk.
+struct Minutes<'a>(&'a Desk);
+
+impl larder::Source for Minutes<'_> {
+    fn compute(&self, gap: &larder::Gap) -> Result<arrow::array::RecordBatch, larder::ComputeError> {
+        Ok(self.0.compute(gap)?)
+    }
+}
+
+#[test]
+fn who_only_warms_gets_nothing_that_was_invalidated_after_the_table_of_generations_was_deleted() {
+    let desk = Desk::new();
+    let (view, eurusd, day) = (view(), symbol("EURUSD"), range("2024-03-01", "2024-03-02"));
+    let one = desk.open();
+    let warm = || one.warm_from(&view, &eurusd, day, &Minutes(&desk)).unwrap().outcome();
+    assert_eq!((warm(), warm(), desk.computes()), (Outcome::Miss, Outcome::Hit, 1));
+    std::fs::remove_file(desk.dir.path().join("cache/generations")).unwrap();
+    desk.open().invalidate(&view, &eurusd, day).unwrap();
+    // As long as invalidating waits, so that everybody notices.
+    desk.clock.advance(Duration::from_millis(100));
+    assert_eq!((warm(), desk.computes()), (Outcome::Miss, 2));
+}
+
 #[test]
 fn a_compute_that_began_before_an_invalidation_is_answered_and_not_published() {
     let desk = Desk::new();

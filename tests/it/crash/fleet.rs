@@ -9,7 +9,7 @@ use larder::clock::{Clock, SystemClock};
 use larder::config::Durability;
 use larder::manifest::Manifest;
 use larder::store::{CacheDir, Publish};
-use larder::upkeep::{Silent, repair, verify};
+use larder::upkeep::{Finding, FindingKind, Silent, repair, verify};
 use rustix::process::Signal;
 
 use super::child::{CACHE, DURABILITY, Desk, SEED, SLOT, WAYS, WORLD, Ways};
@@ -205,6 +205,15 @@ impl Fleet {
         assert_eq!(self.missing(), [], "nothing was shown of that");
         self.world().told()
     }
+}
+
+/// Blocks that the manifest does not know although nobody is about to tell it.
+pub fn unknown(cache: &Path) -> Vec<Finding> {
+    let dir = CacheDir::open(cache, Publish::Fast, "look").unwrap();
+    let manifest = Manifest::new(cache, Arc::new(SystemClock));
+    let later = Timestamp::from_ns(SystemClock.now_ns()).saturating_add(Duration::from_secs(60));
+    let findings = verify(&dir, &manifest, later, &mut Silent).unwrap().findings;
+    findings.into_iter().filter(|finding| finding.kind == FindingKind::NotInManifest).collect()
 }
 
 /// Every file is whole, unless some may be bad, and after repairing the manifest says what the files are.

@@ -9,7 +9,7 @@ use larder::{ErrorKind, FeatureStore, Span, Timestamp};
 
 use super::child::{Desk, Operation, Ways};
 use super::faulty::{Fault, Faulty};
-use super::fleet::whole;
+use super::fleet::{unknown, whole};
 use super::is_long;
 use super::strace::Prepared;
 use super::syscalls::check;
@@ -72,6 +72,32 @@ fn an_operation_whose_calls_fail_leaves_nothing_wrong() {
         }
         assert!(points > 3, "{operation:?} failed at {points} calls");
         println!("{operation:?}: failed at {points} calls, once, for ever and with the power");
+    }
+}
+
+#[test]
+fn what_fails_leaves_no_block_that_the_manifest_does_not_know() {
+    for operation in [Operation::Publish, Operation::PublishDurable, Operation::Evict, Operation::Invalidate] {
+        let before = Prepared::new(operation);
+        for at in 0.. {
+            let prepared = before.copy();
+            let faulty = Faulty::new(&prepared.dir());
+            let mut desk = prepared.open(&faulty);
+            desk.expect(true, false);
+            faulty.fail(at, Fault::Once);
+            let _ = desk.run(operation);
+            let failed = faulty.failed() > 0;
+            faulty.heal();
+            desk.flush();
+            drop(desk);
+            let unknown = unknown(&prepared.cache());
+            assert_eq!(unknown, [], "{operation:?}, after call {at} failed");
+            if !failed {
+                assert!(at > 3, "{operation:?} makes {at} calls");
+                println!("{operation:?}: failed at each of {at} calls, and the manifest knows every block");
+                break;
+            }
+        }
     }
 }
 
@@ -144,13 +170,13 @@ fn a_block_is_durable_although_another_process_made_its_directory_and_could_not_
         dir.publish(&block, bytes, dir.generation(dir.slots(&block.view, &block.entity)), Timestamp::default)
     };
     assert!(publish(&one, b"first").unwrap().is_some());
-    // The first call whose failure leaves a file that was not synced.
+    // The first call whose failure leaves a block that was not synced, and that is told.
     let failed = (0..100).find(|at| {
         other.evict(&block, |_| true).unwrap();
         faulty.fail(*at, Fault::Once);
         let published = publish(&other, b"second");
         faulty.heal();
-        published.is_err() && other.read(&block).unwrap().is_some()
+        published.is_ok_and(|published| published.is_some_and(|published| published.not_synced.is_some()))
     });
     assert!(failed.is_some());
     assert!(publish(&one, b"third").unwrap().is_some());
