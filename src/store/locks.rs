@@ -241,12 +241,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mine, other) = (locks(dir.path()), locks(dir.path()));
         let held = other.compute(7, Duration::ZERO).unwrap().unwrap();
+        let (stripe, hour) = ((For::Computing, 7), Duration::from_secs(3600));
+        assert_eq!(mine.patience(stripe, hour), hour);
         assert!(mine.compute(7, Duration::from_millis(50)).unwrap().is_none());
-        // Otherwise this test would take an hour.
-        let hour = Duration::from_secs(3600);
+        assert_eq!(mine.patience(stripe, hour), Duration::ZERO);
         assert!(mine.compute(7, hour).unwrap().is_none());
-        let before = Instant::now().checked_sub(NOT_AGAIN_FOR).unwrap();
-        lock(&mine.stuck).insert((For::Computing, 7), before);
+        lock(&mine.stuck).insert(stripe, Instant::now().checked_sub(NOT_AGAIN_FOR).unwrap());
+        assert_eq!(mine.patience(stripe, hour), IMPATIENCE);
         assert!(mine.compute(7, hour).unwrap().is_none());
         drop(held);
         drop(mine.compute(7, hour).unwrap().unwrap());

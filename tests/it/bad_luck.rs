@@ -81,6 +81,35 @@ fn a_full_disk_costs_blocks_never_answers_and_is_forgotten_once_there_is_room() 
     assert_eq!((again.outcome(), checked_rows(&again, &symbol("S1"))), (Outcome::Hit, 1440));
 }
 
+#[cfg(feature = "cli")]
+#[test]
+fn what_a_full_disk_costs_is_counted_and_said_once() {
+    let Some(disk) = Disk::mount(4_000) else { return };
+    let store = open(&disk.cache(), quiet());
+    let ask = |day: u32| {
+        let days = range(&format!("2024-02-{day:02}"), &format!("2024-02-{:02}", day + 1));
+        let answer = store.get_or_compute(&view(), &symbol("FULL"), days, minutes).unwrap();
+        assert_eq!((answer.outcome(), checked_rows(&answer, &symbol("FULL"))), (Outcome::Miss, 1440));
+    };
+    let (filler, metric) = (disk.dir.path().join("filler"), |name: &str| {
+        let metrics = store.metrics_text().unwrap();
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+        line.unwrap_or_else(|| panic!("no {name} in {metrics}"))
+    });
+    let _ = std::fs::write(&filler, vec![1u8; 8 << 20]);
+    let log = crate::failures::logged(|| (1..10).for_each(ask));
+    assert_eq!(log.matches("the cache could not be used; going on without").count(), 1, "{log}");
+    assert!(log.contains("operation=\"publish\"") && log.contains("No space left on device"), "{log}");
+    let counted = || {
+        let names = [r#"io_errors_total{operation="publish"}"#, r#"dropped_publishes_total{reason="io"}"#];
+        names.map(|name| metric(&format!("featurestore_{name}")))
+    };
+    assert_eq!(counted(), [9.0, 9.0]);
+    std::fs::remove_file(&filler).unwrap();
+    ask(10);
+    assert_eq!(counted(), [9.0, 9.0], "there is room again");
+}
+
 #[test]
 fn a_read_only_disk_serves_what_it_has_and_computes_the_rest() {
     let Some(disk) = Disk::mount(4_000) else { return };

@@ -149,7 +149,7 @@ fn desk_time() -> i64 {
 
 /// What is logged by this thread meanwhile.
 #[cfg(feature = "cli")]
-fn logged(work: impl FnOnce()) -> String {
+pub fn logged(work: impl FnOnce()) -> String {
     use std::io::Write;
     use std::sync::{Arc, Mutex};
 

@@ -457,6 +457,7 @@ fn while_somebody_has_the_manifest_open_the_page_says_so_and_what_to_do() {
 }
 
 #[test]
+#[ignore = "alone, as it is about time: cargo test --release --all-features --test it -- --ignored among_500"]
 fn among_500_slow_clients_the_slowest_percent_of_good_requests_takes_at_most_twice_as_long() {
     let desk = Desk::new();
     let (_store, server) = served(&desk);

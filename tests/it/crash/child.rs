@@ -17,12 +17,12 @@ use larder::registry::{DefinitionFile, Registry};
 use larder::store::{CacheDir, Publish};
 use larder::upkeep::{CleanOptions, Silent, clean, repair};
 use larder::{
-    Answer, AnswerBlock, ComputeError, EntityKey, FeatureStore, Gap, Origin, Settings, Source, TimeRange, Timestamp,
-    ViewName,
+    Answer, AnswerBlock, ComputeError, EntityKey, ErrorKind, FeatureStore, Gap, Origin, Settings, Source, TimeRange,
+    Timestamp, ViewName,
 };
 
 use super::faulty::Faulty;
-use super::world::{Cell, Count, DAYS, ENTITIES, World, day, entity, number, pushed_at, values, version_of};
+use super::world::{Cell, Count, DAYS, ENTITIES, Rows, SLOTS, World, day, entity, number, values, version_of};
 use crate::desk::{quiet, view};
 use crate::mutate::Dice;
 use crate::worker::say;
@@ -163,11 +163,13 @@ pub enum Operation {
     Fold,
     Repair,
     Push,
+    /// The same with the first row of a day.
+    PushFirst,
     Warm,
 }
 
 impl Operation {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Publish,
         Self::PublishDurable,
         Self::Invalidate,
@@ -176,6 +178,7 @@ impl Operation {
         Self::Fold,
         Self::Repair,
         Self::Push,
+        Self::PushFirst,
         Self::Warm,
     ];
 
@@ -281,7 +284,8 @@ impl Desk {
             }
             Operation::Fold => self.store.manifest().fold().map(drop),
             Operation::Repair => self.repair(),
-            Operation::Push => self.try_to_push(),
+            Operation::Push => self.try_to_push(Rows::Own),
+            Operation::PushFirst => self.try_to_push(Rows::Shared),
             Operation::Warm => self.warm(ENTITIES - 1),
         }
     }
@@ -329,7 +333,11 @@ impl Desk {
     }
 
     pub fn act(&mut self, dice: &mut Dice, ways: Ways) {
-        self.try_to_act(dice, ways).unwrap();
+        if let Err(error) = self.try_to_act(dice, ways) {
+            // Somebody else has stood in the way for seconds, on a machine that has other things to do.
+            assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
+            self.world.count(Count::Busy, 1);
+        }
     }
 
     /// Does something; fails where it may.
@@ -343,8 +351,10 @@ impl Desk {
             // Somebody else may be at the manifest for longer than one waits.
             84..88 if ways == Ways::All => self.clean().unwrap_or_default(),
             88..91 => self.repair().unwrap_or_default(),
-            91..96 => self.try_to_push()?,
-            96..99 => self.try_to_check_pushed()?,
+            91..94 => self.try_to_push(Rows::Own)?,
+            94..96 => self.try_to_push(Rows::Shared)?,
+            96 => drop(self.try_to_check_pushed()?),
+            97..99 => self.try_to_check_shared()?,
             99 => self.warm(dice.roll(ENTITIES))?,
             _ => {}
         }
@@ -358,6 +368,7 @@ impl Desk {
         let low = world.get(Cell::Acknowledged(number));
         let failed = self.failed();
         world.count(Count::Asked, 1);
+        world.change(Cell::AskedBy(self.slot), |asked| asked + 1);
         self.unflushed += 1;
         let answer = self.store.get_or_compute(&view(), &entity, range, |gap| compute(world, gap)).unwrap();
         let high = world.get(Cell::Version(number));
@@ -483,7 +494,7 @@ impl Desk {
     }
 
     pub fn push(&self) {
-        self.try_to_push().unwrap();
+        self.try_to_push(Rows::Own).unwrap();
     }
 
     /// How often folding has succeeded.
@@ -492,15 +503,17 @@ impl Desk {
     }
 
     /// Pushes the next row, unless it is pushed already.
-    pub fn try_to_push(&self) -> larder::Result<()> {
-        let row = self.world.get(Cell::Pushed(self.slot));
+    pub fn try_to_push(&self, rows: Rows) -> larder::Result<()> {
+        let pushed = Cell::Pushed(rows, self.slot);
+        let row = self.world.get(pushed);
         let columns: [(&str, ArrayRef); 2] = [
-            ("event_timestamp", Arc::new(TimestampNanosecondArray::from(vec![pushed_at(self.slot, row)]))),
-            ("number", Arc::new(Float64Array::from(vec![row as f64]))),
+            ("event_timestamp", Arc::new(TimestampNanosecondArray::from(vec![rows.at(self.slot, row)]))),
+            ("number", Arc::new(Float64Array::from(vec![rows.value(self.slot, row)]))),
         ];
-        let rows = RecordBatch::try_from_iter(columns).unwrap();
-        self.features.push(&SourceName::new("ticks").unwrap(), &self.pushed_entity(), &rows)?;
-        self.world.change(Cell::Pushed(self.slot), |_| row + 1);
+        let batch = RecordBatch::try_from_iter(columns).unwrap();
+        self.features.push(&SourceName::new("ticks").unwrap(), &rows.entity(self.slot), &batch)?;
+        // One that is about to be killed may still be at it, for the same slot.
+        self.world.change(pushed, |known| known.max(row + 1));
         self.world.count(Count::Pushes, 1);
         Ok(())
     }
@@ -510,24 +523,43 @@ impl Desk {
         self.try_to_check_pushed().unwrap();
     }
 
-    /// The same where the rows may not be readable.
-    pub fn try_to_check_pushed(&self) -> larder::Result<()> {
-        let rows = self.world.get(Cell::Pushed(self.slot));
-        let time = |row| Timestamp::from_ns(pushed_at(self.slot, row));
-        let range = TimeRange::new(time(0), time(rows + 2)).unwrap();
-        let name = ViewName::new("ticks").unwrap();
-        let answer = self.features.get_or_compute(&name, &self.pushed_entity(), range)?;
-        let batch = answer.to_batch().unwrap();
-        let numbers = batch.column_by_name("number").unwrap().as_primitive::<Float64Type>();
-        assert!((rows..=rows + 1).contains(&(numbers.len() as u64)), "{} of {rows} pushed rows", numbers.len());
-        for (row, (time, number)) in larder::event_times(&batch).iter().zip(numbers.values()).enumerate() {
-            assert_eq!((*time, *number), (pushed_at(self.slot, row as u64), row as f64));
+    /// The same where the rows may not be readable. How many there are.
+    pub fn try_to_check_pushed(&self) -> larder::Result<usize> {
+        let rows = self.world.get(Cell::Pushed(Rows::Own, self.slot));
+        let found = self.pushed(Rows::Own, rows + 2)?;
+        assert!((rows..=rows + 1).contains(&(found.len() as u64)), "{} of {rows} pushed rows", found.len());
+        for (row, found) in (0..).zip(&found) {
+            assert_eq!(*found, (Rows::Own.at(self.slot, row), Rows::Own.value(self.slot, row)));
+        }
+        Ok(found.len())
+    }
+
+    /// The same with the rows of an entity that all processes push to, whichever of them pushed a row.
+    pub fn try_to_check_shared(&self) -> larder::Result<()> {
+        let pushed: Vec<u64> = (0..SLOTS).map(|slot| self.world.get(Cell::Pushed(Rows::Shared, slot))).collect();
+        let most = pushed.iter().max().unwrap() + 2;
+        let found = self.pushed(Rows::Shared, most)?;
+        let rows = (0..most).flat_map(|row| (0..SLOTS).map(move |slot| (slot, row)));
+        let there: Vec<_> = rows
+            .filter(|(slot, row)| found.contains(&(Rows::Shared.at(*slot, *row), Rows::Shared.value(*slot, *row))))
+            .collect();
+        assert_eq!(there.len(), found.len(), "rows that nobody pushed");
+        for (slot, pushed) in pushed.iter().enumerate() {
+            let there = there.iter().filter(|(of, row)| *of == slot && row < pushed).count();
+            assert_eq!(there as u64, *pushed, "of {pushed} rows that process {slot} pushed beside others");
         }
         Ok(())
     }
 
-    fn pushed_entity(&self) -> EntityKey {
-        crate::desk::symbol(&format!("P{}", self.slot))
+    /// The rows that were pushed up to one.
+    fn pushed(&self, rows: Rows, until: u64) -> larder::Result<Vec<(i64, f64)>> {
+        let slot = if rows == Rows::Own { self.slot } else { 0 };
+        let time = |row| Timestamp::from_ns(rows.at(slot, row));
+        let range = TimeRange::new(time(0), time(until)).unwrap();
+        let answer = self.features.get_or_compute(&ViewName::new("ticks").unwrap(), &rows.entity(self.slot), range)?;
+        let batch = answer.to_batch().unwrap();
+        let numbers = batch.column_by_name("number").unwrap().as_primitive::<Float64Type>();
+        Ok(larder::event_times(&batch).iter().copied().zip(numbers.values().iter().copied()).collect())
     }
 }
 

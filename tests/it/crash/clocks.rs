@@ -8,7 +8,7 @@ use larder::clock::{Clock, SystemClock};
 use larder::{FeatureStore, TimeRange, Timestamp};
 
 use super::child::{CACHE, Ways};
-use super::fleet::Fleet;
+use super::fleet::{Fleet, PROCESSES};
 use super::world::day;
 use crate::desk::{checked_rows, minutes, quiet, symbol, view};
 use crate::mutate::{Dice, times};
@@ -37,6 +37,20 @@ fn lies(library: &Path) -> Vec<(String, String)> {
     ]
 }
 
+/// What libfaketime leaves of processes that are killed, removed with this.
+#[derive(Default)]
+struct Leavings(Vec<u32>);
+
+impl Drop for Leavings {
+    fn drop(&mut self) {
+        for process in &self.0 {
+            for name in ["faketime_shm_", "sem.faketime_sem_"] {
+                let _ = std::fs::remove_file(format!("/dev/shm/{name}{process}"));
+            }
+        }
+    }
+}
+
 /// Sets the clock of whoever reads it from there.
 fn set_clock(file: &Path, to: &str) {
     let new = file.with_extension("new");
@@ -62,9 +76,11 @@ fn processes_whose_clocks_differ_and_jump_serve_nothing_wrong() {
     };
     // What a clock that is ahead made is computed again by others, so nothing is sure to be kept.
     for ways in [Ways::All, Ways::Asking] {
+        let mut leavings = Leavings::default();
         let mut fleet = Fleet::new(&dir.path().join(ways.as_str()), 9, ways, None).with(environment.clone());
         let (mut dice, jumps) = (Dice::new(9), times(25, 1_000));
         fleet.start_all();
+        leavings.0.extend((0..PROCESSES).map(|slot| fleet.process(slot).id()));
         fleet.wait_until_all_are_open();
         for _ in 0..jumps {
             fleet.wait_for_requests(60);
@@ -118,7 +134,9 @@ fn nothing_beyond_the_watermark_is_kept_wherever_the_clock_jumps() {
     command.env(CACHE, dir.path().join("cache")).envs(lies(&library)).env(PRESENT, &clock).stderr(Stdio::inherit());
     set_clock(&clock, "@2024-02-03 12:00:00");
     command.env("TZ", "UTC");
+    let mut leavings = Leavings::default();
     let mut process = Worker::run(command, "crash::clocks::early");
+    leavings.0.push(process.id());
     assert_eq!(process.hear(), "ready");
     // Forward, and each time for an entity that was not asked for before; then back, for one whose blocks reach further.
     for (number, at) in ["2024-02-03 13:00:00", "2024-02-04 01:00:00", "2024-02-02 05:30:00"].into_iter().enumerate() {

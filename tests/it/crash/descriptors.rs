@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use super::child::{CACHE, Desk, WORLD};
 use super::fleet::whole;
-use super::world::{DAYS, ENTITIES};
+use super::world::{DAYS, ENTITIES, Rows};
 use crate::desk::quiet;
 use crate::worker::{Worker, binary, say};
 
@@ -32,7 +32,7 @@ fn starved() {
         desk.ask(1 + left % (ENTITIES - 1), left % DAYS, 1);
         desk.flush();
         desk.fold();
-        let _ = desk.try_to_push();
+        let _ = desk.try_to_push(Rows::Own);
     }
     desk.ask(0, 0, 3);
     say("again with all");

@@ -307,7 +307,9 @@ impl Disk for Faulty {
 
     fn sync(&self, file: &File, path: &Path) -> io::Result<()> {
         let inode = file.metadata()?.ino();
-        self.before().inspect_err(|_| drop(self.with(|state| state.given_up.insert(inode))))?;
+        self.before().inspect_err(|_| {
+            self.with(|state| state.given_up.insert(inode));
+        })?;
         SystemDisk.sync(file, path)?;
         self.with(|state| {
             if !state.given_up.contains(&inode) {

@@ -12,7 +12,7 @@ const KINDS: [(&str, u64, f64); 6] = [
     ("threads", 2, 0.0),
     ("resident kB", 4_096, 0.05),
     ("half-written files", 3, 0.0),
-    ("journals", 4, 0.0),
+    ("journals", 8, 0.0),
     ("bytes of journals", 1 << 20, f64::INFINITY),
 ];
 

@@ -14,7 +14,7 @@ use super::child::{Desk, Operation};
 use super::fleet::whole;
 use super::is_long;
 use super::strace::Prepared;
-use super::world::{DAYS, ENTITIES};
+use super::world::{DAYS, ENTITIES, Rows};
 use crate::bad_luck::Disk;
 use crate::damage::files;
 use crate::desk::{checked_rows, minutes, quiet, range, symbol, time, view};
@@ -113,7 +113,7 @@ fn live(disk: &Disk, before: &Prepared, lack: Lack, opened_before: bool) -> ([bo
     desk.ask(ENTITIES - 1, 0, 2);
     ask_for_a_tail(&cache, "2024-03-01T13:00:00Z");
     desk.flush();
-    let pushed = done_or_refused("push", desk.try_to_push());
+    let pushed = done_or_refused("push", desk.try_to_push(Rows::Own));
     let invalidated = done_or_refused("invalidate", desk.invalidate(1));
     desk.ask(1, 0, 3);
     let folded = done_or_refused("fold", desk.store.manifest().fold().map(drop));

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use super::child::Operation;
 use super::strace::Prepared;
-use super::world::{Cell, World};
 use crate::tools::tool;
 
 /// What is watched: syncs, and calls that give or take names.
@@ -70,10 +69,7 @@ fn what_is_durable_is_synced_before_it_takes_its_name_and_its_directory_after() 
     let again = Prepared::new(Operation::Push);
     let pushed = check_names(&calls_of(&strace, &again), "/pushed/");
     // The first file of a day is linked to its name, which has to be free, and not renamed.
-    let first = Prepared::new(Operation::Push);
-    std::fs::remove_dir_all(first.cache().join("pushed/source=ticks")).unwrap();
-    World::open(&first.world()).change(Cell::Pushed(0), |_| 0);
-    let pushed_first = check_names(&calls_of(&strace, &first), "/pushed/");
+    let pushed_first = check_names(&calls_of(&strace, &Prepared::new(Operation::PushFirst)), "/pushed/");
     // The file of the day and the note of the push.
     assert_eq!((blocks, pushed, pushed_first), (2, 2, 2), "blocks, files of two pushes");
     eprintln!("order of syncs: {blocks} blocks, {} files of pushed rows and notes", pushed + pushed_first);

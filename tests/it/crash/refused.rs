@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::child::{CACHE, Desk, WORLD};
 use super::fleet::whole;
-use super::world::DAYS;
+use super::world::{DAYS, Rows};
 use crate::damage::files;
 use crate::desk::quiet;
 use crate::tools::tool;
@@ -35,7 +35,7 @@ fn live(desk: &mut Desk, cache: &Path, place: &str, mode: u32, round: usize) -> 
     desk.ask(0, 0, 3);
     desk.ask(1 + round % 3, round % DAYS, 1);
     desk.flush();
-    let _ = desk.try_to_push();
+    let _ = desk.try_to_push(Rows::Own);
     let _ = desk.invalidate(4);
     desk.ask(4, 0, 2);
     desk.fold();

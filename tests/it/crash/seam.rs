@@ -1,6 +1,8 @@
 //! Faults through the seam that Larder has for the file system, in this process: each call of each operation fails, or is
 //! the last one before the machine dies.
 
+use std::time::Duration;
+
 use larder::config::Durability;
 use larder::model::BlockId;
 use larder::registry::{DefinitionFile, Registry};
@@ -13,7 +15,7 @@ use super::fleet::{unknown, whole};
 use super::is_long;
 use super::strace::Prepared;
 use super::syscalls::check;
-use super::world::ENTITIES;
+use super::world::{ENTITIES, Rows};
 use crate::damage::files;
 use crate::desk::{quiet, symbol, time, view};
 use crate::mutate::{Dice, times};
@@ -130,6 +132,36 @@ fn what_is_done_again_after_it_failed_is_done() {
         let points = (0..).take_while(|at| repeated(&before, operations, *at)).count();
         assert!(points > 3, "{operations:?} failed at {points} calls");
         println!("{operations:?}: failed at each of {points} calls, done again, then the power cut");
+    }
+}
+
+#[test]
+fn rows_of_a_push_that_failed_are_in_no_block_where_a_power_cut_took_them() {
+    let before = Prepared::new(Operation::Push);
+    let mut settings = quiet();
+    settings.durability = Durability::Durable;
+    settings.compute.error_backoff = Duration::ZERO;
+    for at in 0.. {
+        let prepared = before.copy();
+        let (faulty, cache, world) = (Faulty::new(&prepared.dir()), prepared.cache(), prepared.world());
+        let desk = Desk::try_open(&cache, &world, 0, settings.clone(), Some(faulty.clone())).unwrap();
+        faulty.settle();
+        faulty.fail(at, Fault::Once);
+        let _ = desk.try_to_push(Rows::Own);
+        let failed = faulty.failed() > 0;
+        faulty.heal();
+        // Whoever asks meanwhile has a block with what is there, and it is on the disk.
+        desk.check_pushed();
+        drop(desk);
+        faulty.lose_all(&cache);
+        let rows = || Desk::open(&cache, &world, 0, quiet()).try_to_check_pushed().unwrap();
+        let served = rows();
+        std::fs::remove_dir_all(cache.join("blocks/view=ticks")).unwrap();
+        assert_eq!(served, rows(), "rows that are served and that there are, after call {at} failed");
+        if !failed {
+            println!("a push failed at each of {at} calls, and was not done again: nothing is served of what was lost");
+            break;
+        }
     }
 }
 

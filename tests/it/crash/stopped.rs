@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::child::{Desk, Operation};
 use super::fleet::whole;
 use super::strace::{Prepared, Strace};
-use super::world::ENTITIES;
+use super::world::{ENTITIES, Rows};
 use crate::desk::quiet;
 use crate::tools::tool;
 
@@ -130,7 +130,7 @@ fn nobody_waits_for_a_process_that_was_stopped_while_it_pushes() {
     // The first two are those of its half-written files and of the note.
     beside_one_that_stands_still(Operation::Push, ("flock", 3), 0, |desk| {
         let took = timed(|| {
-            let error = desk.try_to_push().unwrap_err();
+            let error = desk.try_to_push(Rows::Own).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Busy, "{error}");
             assert!(error.to_string().contains("was held by another process for 10s"), "{error}");
         });

@@ -29,8 +29,8 @@ const FAULTS: [(&str, &str); 6] = [
     ("open,openat,openat2,creat", "EMFILE"),
     ("write,pwrite64,writev,pwritev,pwritev2,fallocate,ftruncate,mkdir,mkdirat", "ENOSPC"),
     ("fsync,fdatasync,sync_file_range", "EIO"),
-    ("rename,renameat,renameat2,unlink,unlinkat,rmdir", "EIO"),
-    ("pread64,preadv,getdents64", "EIO"),
+    ("rename,renameat,renameat2,link,linkat,unlink,unlinkat,rmdir", "EIO"),
+    ("pread64,preadv,getdents64,statx,newfstatat,lstat", "EIO"),
     ("flock", "ENOLCK"),
 ];
 
@@ -44,6 +44,7 @@ const SPARE: u64 = 16;
 pub fn check(prepared: &Prepared, operation: Operation, may_be_bad: bool) {
     let mut desk = Desk::open(&prepared.cache(), &prepared.world(), 0, quiet());
     desk.check_pushed();
+    desk.try_to_check_shared().unwrap();
     if operation != Operation::Evict {
         desk.check_kept();
     }
@@ -140,7 +141,10 @@ fn kill_at_each(strace: &Path, operation: Operation) -> BTreeMap<String, u64> {
         true
     };
     let kill_at_all = |(name, made): (String, u64)| {
-        let killed = count_up(|number| (name != UNSTOPPABLE || number == 1) && kill_at(&name, number));
+        // DuckDB makes a call less now and then, and a thread that is let go on may pass by one.
+        let again = |number| number <= made && (0..3).any(|_| kill_at(&name, number));
+        let killed =
+            count_up(|number| (name != UNSTOPPABLE || number == 1) && (kill_at(&name, number) || again(number)));
         assert!(killed >= made, "{operation:?} was killed at {killed} of {made} calls of {name}");
         (name, killed)
     };

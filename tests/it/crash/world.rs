@@ -30,9 +30,20 @@ pub enum Cell {
     /// One more than the version of which a day's block was kept, as an answer has told; 0 for none.
     Kept(usize, usize),
     /// The rows that a process has pushed, as its last push has told.
-    Pushed(usize),
+    Pushed(Rows, usize),
+    /// The requests that a process has begun.
+    AskedBy(usize),
     /// How often that happened.
     Count(Count),
+}
+
+/// Whose rows are pushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// Of an entity of each process's own.
+    Own,
+    /// Of one entity, whose days all processes have in common.
+    Shared,
 }
 
 /// What is counted.
@@ -58,6 +69,8 @@ pub enum Count {
     Panics,
     /// Processes that came to a point where they wait for each other.
     Arrived,
+    /// What was refused because somebody else did not come to an end with his.
+    Busy,
 }
 
 impl Count {
@@ -82,8 +95,9 @@ impl Cell {
             Self::Version(entity) => entity,
             Self::Acknowledged(entity) => ENTITIES + entity,
             Self::Kept(entity, day) => 2 * ENTITIES + entity * DAYS + day,
-            Self::Pushed(slot) => (2 + DAYS) * ENTITIES + slot,
-            Self::Count(count) => (2 + DAYS) * ENTITIES + SLOTS + count as usize,
+            Self::Pushed(rows, slot) => (2 + DAYS) * ENTITIES + rows as usize * SLOTS + slot,
+            Self::AskedBy(slot) => (2 + DAYS) * ENTITIES + 2 * SLOTS + slot,
+            Self::Count(count) => (2 + DAYS) * ENTITIES + 3 * SLOTS + count as usize,
         }
     }
 }
@@ -146,7 +160,8 @@ impl World {
 
     /// What was counted, in words.
     pub fn told(&self) -> String {
-        Count::ALL.map(|count| format!("{count:?} {}", self.counted(count))).join(", ")
+        let and_busy = Count::ALL.into_iter().chain([Count::Busy]);
+        and_busy.map(|count| format!("{count:?} {}", self.counted(count))).collect::<Vec<_>>().join(", ")
     }
 
     /// Says of whatever fails in this process from now on what it was, for those who kill it before it ends.
@@ -209,7 +224,28 @@ pub fn version_of(entity: &EntityKey, ns: i64, value: f64) -> Option<u64> {
     (version >= 0.0 && values(entity, version as u64)(ns) == value).then_some(version as u64)
 }
 
-/// The event times of the rows that a process pushes.
-pub fn pushed_at(slot: usize, row: u64) -> i64 {
-    FIRST + slot as i64 * 100 * DAY + row as i64 * 10 * MINUTE
+impl Rows {
+    /// The event times of the rows that a process pushes. Those that are shared lie between each other's, and before all
+    /// others, because some clocks are late.
+    pub fn at(self, slot: usize, row: u64) -> i64 {
+        match self {
+            Self::Own => FIRST + slot as i64 * 100 * DAY + row as i64 * 10 * MINUTE,
+            Self::Shared => FIRST - 100 * DAY + (row * SLOTS as u64 + slot as u64) as i64 * MINUTE,
+        }
+    }
+
+    /// What stands in them, which no two have in common.
+    pub fn value(self, slot: usize, row: u64) -> f64 {
+        match self {
+            Self::Own => row as f64,
+            Self::Shared => (row * SLOTS as u64 + slot as u64) as f64,
+        }
+    }
+
+    pub fn entity(self, slot: usize) -> EntityKey {
+        match self {
+            Self::Own => crate::desk::symbol(&format!("P{slot}")),
+            Self::Shared => crate::desk::symbol("P"),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Requests and arguments that mean harm.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -41,12 +41,14 @@ const WORDS: [&[u8]; 24] = [
     b"&&&===",
 ];
 
-const HONEST: [&str; 5] = [
+const HONEST: [&str; 7] = [
     "GET /metrics HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer 0123456789abcdef\r\nConnection: close\r\n\r\n",
     "GET /blocks?view=prices&entity=symbol%3DEURUSD&day=2024-03-01&limit=10&after=0 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     "GET /slo?view=prices HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
     "GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\nConnection: close\r\n\r\n",
     "GET /health HTTP/1.1\r\nHost: a\r\nX-A: b\r\nConnection: close\r\n\r\n",
+    "GET /slo HTTP/1.1\r\nHost: a\r\nContent-Length: 14\r\nConnection: close\r\n\r\n{\"view\": \"a\"}\n",
+    "POST /health HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n4\r\nbody\r\n0\r\n\r\n",
 ];
 
 /// What the server answers to these bytes, after which nothing more comes.
@@ -56,7 +58,11 @@ fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     let _ = stream.write_all(request);
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    if let Err(error) = stream.read_to_end(&mut answer) {
+        // The connection may be reset, but it does not stay open without an answer.
+        let hangs = matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+        assert!(!hangs, "no answer to {:?}", String::from_utf8_lossy(request));
+    }
     answer
 }
 
