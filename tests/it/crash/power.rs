@@ -87,7 +87,8 @@ fn power_is_cut(durability: Durability, cuts: u64) {
         });
         power.unmount();
         assert!(power.mount());
-        assert!(!marker.exists(), "the power was not cut");
+        // The journal of the file system may have had its name by then, and the bytes not.
+        assert!(std::fs::read(&marker).unwrap_or_default().is_empty(), "the power was not cut");
         fleet.look();
     }
     println!("{cuts} power cuts, {durability:?}: {}", fleet.counts());
