@@ -108,8 +108,8 @@ bugs! {
     /// A rebuilt manifest knows nothing of the files.
     RepairedEmpty,
 
-    /// Cleaning tells the journal of a removal after it.
-    JournalAfterRemoval,
+    /// Cleaning tells the journal of a removal before it.
+    RemovalToldFirst,
     /// Cleaning begins with the most valuable block.
     MostValuableFirst,
     /// Retention counts from when a block came, not from when it was used.

@@ -21,14 +21,12 @@ use crate::store::CacheDir;
 /// So many different misses are told apart between two writes to the journal; more are not remembered.
 const MOST_MISSES: usize = 10_000;
 
-/// So many records of blocks wait until the journal can be written. What is more is lost, and the manifest made again from
-/// the files once it can.
-const MOST_LATE: usize = 10_000;
-/// So many of them are appended at once: with their statistics, they are the largest that there are.
-const LATE_RECORDS: usize = 500;
-
 /// So many records are appended at once.
 const RECORDS: usize = 20_000;
+
+/// So much, as [`weight`] says, waits until the journal can be written, which one append takes. What is more is lost, and the
+/// manifest made again from the files once it can.
+const MOST_LATE: usize = RECORDS;
 
 /// The parts of a store.
 pub struct Core {
@@ -98,23 +96,24 @@ impl Core {
         }
     }
 
-    fn tell_later(&self, records: impl ExactSizeIterator<Item = Record>) {
+    fn tell_later(&self, records: impl Iterator<Item = Record>) {
         let mut late = lock(&self.journal.late);
-        let room = MOST_LATE.saturating_sub(late.len());
-        if records.len() > room {
-            self.journal.lost.store(true, Ordering::Relaxed);
+        let mut waiting: usize = late.iter().map(weight).sum();
+        for record in records {
+            waiting += weight(&record);
+            if waiting > MOST_LATE {
+                self.journal.lost.store(true, Ordering::Relaxed);
+                break;
+            }
+            late.push(record);
         }
-        late.extend(records.take(room));
     }
 
     /// Writes what could not be written before.
     pub fn tell_late(&self) {
-        let mut late = std::mem::take(&mut *lock(&self.journal.late));
-        // In parts, so that what is written is not told again where the next part fails.
-        let parts = late.chunks(LATE_RECORDS).take_while(|part| self.journal(part));
-        let told: usize = parts.map(<[_]>::len).sum();
-        if told < late.len() {
-            self.tell_later(late.drain(told..));
+        let late = std::mem::take(&mut *lock(&self.journal.late));
+        if !self.journal(&late) {
+            self.tell_later(late.into_iter());
         }
     }
 
@@ -171,6 +170,14 @@ impl Core {
     }
 }
 
+/// What a record takes: the statistics of a column are about as long as any other record, some 250 bytes.
+fn weight(record: &Record) -> usize {
+    match record {
+        Record::Published { stats, .. } => 1 + stats.len(),
+        _ => 1,
+    }
+}
+
 /// The identity of a block as the manifest has it.
 pub fn block_ref(id: &BlockId) -> BlockRef {
     BlockRef { view: id.view.clone(), fingerprint: id.fingerprint, entity: id.entity.clone(), start: id.range.start() }
@@ -185,6 +192,61 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::FeatureStore;
+    use crate::block::ColumnStats;
+    use crate::manifest::BlockRow;
+
+    /// A block of a view with so many features.
+    fn lost_block(number: usize, features: usize) -> Record {
+        let start = Timestamp::from_secs(number as i64 * 86_400);
+        let block = BlockRow {
+            view: ViewName::new("wide").unwrap(),
+            fingerprint: "ce20d9dfd7046a750a2891dbead1269d".parse().unwrap(),
+            entity: EntityKey::new([("symbol", "A")]).unwrap(),
+            start,
+            end: start,
+            known_until: start,
+            rows: 1,
+            bytes: 1,
+            created: start,
+            compute_ms: 1.0,
+            input_version: None,
+            file: number.to_string(),
+            last_used: start,
+            uses: 0,
+            newest: None,
+        };
+        let column = ColumnStats {
+            name: "a_feature_whose_name_is_as_long_as_some_of_those_are".to_owned(),
+            count: u64::MAX,
+            nulls: u64::MAX,
+            nans: u64::MAX,
+            min: Some(-f64::MAX),
+            max: Some(f64::MAX),
+            mean: Some(f64::MIN_POSITIVE),
+            std: Some(f64::MIN_POSITIVE),
+            p25: Some(f64::MIN_POSITIVE),
+            p50: Some(f64::MIN_POSITIVE),
+            p75: Some(f64::MIN_POSITIVE),
+        };
+        Record::Published { block, stats: vec![column; features] }
+    }
+
+    #[test]
+    fn as_many_blocks_of_wide_views_wait_as_one_append_takes() {
+        let (root, store) = without_journal();
+        let core = store.core();
+        let fit = MOST_LATE / 4_097;
+        (0..fit).for_each(|number| core.tell(&[lost_block(number, 4_096)]));
+        let waiting = || lock(&core.journal.late).len();
+        assert_eq!(waiting(), fit);
+        core.tell(&[lost_block(fit, 4_096)]);
+        assert_eq!(waiting(), fit, "and no more");
+        std::fs::remove_file(root.path().join("cache/journal")).unwrap();
+        core.tell_late();
+        assert!(core.take_lost());
+        let blocks = || core.manifest.read(|query| query.totals()).unwrap().blocks;
+        assert_eq!(blocks(), fit as u64);
+    }
 
     fn lost_view(number: usize) -> Record {
         Record::ViewSeen {

@@ -168,7 +168,7 @@ fn parse_entity(text: &str) -> Result<EntityKey> {
 /// so that invalidating a whole view leaves these rows behind.
 fn typed_rows_without_file(cache: &Cache, rows: &[BlockRow], at: Timestamp) -> Vec<Record> {
     let is_typed = |row: &&BlockRow| row.entity.pairs().any(|(_, value)| value.key_type() != KeyType::Text);
-    let is_gone = |row: &&BlockRow| cache.dir.stat(row.file.as_ref()).is_none();
+    let is_gone = |row: &&BlockRow| matches!(cache.dir.stat(row.file.as_ref()), Ok(None));
     let removed = |row: &BlockRow| Record::Removed { block: row.block_ref(), at, reason: RemovalReason::Invalidated };
     rows.iter().filter(is_typed).filter(is_gone).map(removed).collect()
 }

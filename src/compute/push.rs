@@ -11,7 +11,7 @@ use super::features::Features;
 use super::readers::Dependent;
 use crate::definition::{SourceDefinition, SourceKeys, SourceKind};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{EntityKey, Fingerprint, SourceName, TimeRange, Timestamp, ViewName};
+use crate::model::{EntityKey, Fingerprint, SourceName, Span, TimeRange, Timestamp, ViewName};
 use crate::planted::{self, Bug};
 use crate::source::{NewRows, Pushed};
 use crate::store::PushIntent;
@@ -106,11 +106,13 @@ impl Features {
         let mut forgotten = self.still_to_forget(&intent, source, entity, new)?;
         forgotten.extend(&changed);
         let invalidated = self.invalidate_dependents(source, entity, &forgotten)?;
-        // Of rows that may be there and may not be on the disk the note stays: a power cut may take them, and not what is
-        // computed from them by then.
-        kept?;
-        intent.done()?;
-        Ok((changed, invalidated))
+        match kept {
+            // Of rows that may be there and may not be on the disk the note stays: a power cut may take them, and not what is
+            // computed from them by then.
+            Err(error) if error.kind() == ErrorKind::Unavailable => Err(error),
+            // Refused, or waited for in vain: nothing of that day was written.
+            kept => intent.done().and(kept).map(|()| (changed, invalidated)),
+        }
     }
 
     /// The event times among these rows that others have noted: they may have kept theirs, and have not forgotten yet what
@@ -192,6 +194,11 @@ impl Features {
     }
 
     fn finish(&self, note: &Note) -> Result<()> {
+        let source = SourceName::new(&note.source)?;
+        // Whatever of its rows is there stays: as soon as the note is gone, nobody knows that it may not be on the disk.
+        let days: BTreeSet<_> =
+            note.times.iter().map(|at| Span::Day.block_of(Timestamp::from_ns(*at)).start()).collect();
+        days.iter().try_for_each(|day| self.store().cache_dir().sync_pushed(&source, note.entity.as_ref(), *day))?;
         for (view, ranges) in &note.forget {
             let view = ViewName::new(view)?;
             for (start, end) in ranges {
@@ -199,7 +206,7 @@ impl Features {
                 self.store().invalidate_scope(&view, note.entity.as_ref(), Some(range), (CAUSE, None))?;
             }
         }
-        self.invalidate_dependents(&SourceName::new(&note.source)?, note.entity.as_ref(), &note.times).map(drop)
+        self.invalidate_dependents(&source, note.entity.as_ref(), &note.times).map(drop)
     }
 
     /// The source of pushed rows of this name.

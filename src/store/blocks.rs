@@ -262,26 +262,37 @@ impl CacheDir {
         Ok(versions.into_iter().map(|version| version.join(&keys)).collect())
     }
 
-    /// Removes a block's file where `goes`, which is asked about what is there now, says so; whether it went.
+    /// Removes a block's file where `goes`, which is asked about what is there now, says so; whether it is gone. What is
+    /// behind a link is none of the cache's, so there is nothing then.
+    ///
+    /// `tell` is called once it is, before anybody can publish it again.
     ///
     /// # Errors
-    /// `Unavailable` where it cannot be removed.
-    pub fn evict(&self, id: &BlockId, goes: impl FnOnce(&FoundFile) -> bool) -> Result<bool> {
+    /// `Unavailable` where it cannot be removed, or nobody can say what is there: it was not told then.
+    pub fn evict(
+        &self,
+        id: &BlockId,
+        goes: impl FnOnce(Option<&FoundFile>) -> bool,
+        tell: impl FnOnce(),
+    ) -> Result<bool> {
         let below = block_path(id);
         let path = self.root.join(&below);
         let failed = |error| unavailable("remove", &path, error);
         // Under the lock of publishing, so that the file is not replaced between asking and removing.
         let _lock = self.locking(|| self.locks.publish_in_passing(publish_stripe(&id.view))).map_err(failed)?;
         let led_astray = path.parent().and_then(|parent| files::link_on_the_way(&*self.disk, &self.root, parent));
-        // Asked last: whoever says yes has written it down.
-        if led_astray.is_some() || !self.stat(&below).is_some_and(|file| goes(&file)) {
+        let file = if led_astray.is_some() { None } else { self.stat(&below)? };
+        if !goes(file.as_ref()) {
             return Ok(false);
         }
-        let removed = files::remove(&*self.disk, &path).map_err(failed)?;
-        if let Some(parent) = path.parent() {
+        if file.is_some() {
+            files::remove(&*self.disk, &path).map_err(failed)?;
+        }
+        tell();
+        if let Some(parent) = path.parent().filter(|_| file.is_some()) {
             files::prune_empty(&*self.disk, parent, &self.root.join(BLOCKS));
         }
-        Ok(removed)
+        Ok(true)
     }
 
     /// Moves a file to `quarantine/`, out of every reader's way, if what is there now is still bad.
@@ -473,7 +484,7 @@ mod tests {
         assert_eq!(dir.quarantine(&path, |bytes| bytes.as_ref() == b"bad").unwrap(), None);
         assert!(dir.read(&id()).unwrap().is_some());
         let quarantined = dir.quarantine(&path, |bytes| bytes.as_ref() == b"new").unwrap().unwrap();
-        assert!(dir.read(&id()).unwrap().is_none() && dir.stat(&quarantined).is_some());
+        assert!(dir.read(&id()).unwrap().is_none() && dir.stat(&quarantined).unwrap().is_some());
     }
 
     #[test]

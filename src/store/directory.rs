@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +16,7 @@ use super::files::{self, FoundFile, Publish};
 use super::generations::{Generation, Generations, NOTICED, Slots};
 use super::layout::{BLOCKS, GENERATIONS, LOCKS, QUARANTINE, TMP, block_path, entity_directories};
 use super::locks::{Locks, RebuildGuard, StripeGuard};
-use super::root::{check_root, sync_above};
+use super::root::{Identity, check_root, identity, sync_above};
 use super::staging::{Staging, sweep};
 use crate::disk::{Disk, SystemDisk};
 use crate::error::{Error, ErrorKind, Result};
@@ -27,8 +27,8 @@ use crate::planted::{self, Bug};
 pub struct CacheDir {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) root: PathBuf,
-    /// Its inode, to notice that somebody removed it and that it was made anew.
-    inode: AtomicU64,
+    /// Which directory it was when those above it were synced last, to notice that somebody made it anew.
+    synced_root: Mutex<Identity>,
     pub(super) publish: Publish,
     pub(super) process: String,
     pub(super) locks: Locks,
@@ -66,9 +66,9 @@ impl CacheDir {
             disk.make_directory(&path).map_err(|error| unavailable("make the directory", &path, error))?;
         }
         let generations = map_generations(&*disk, &root)?;
-        let inode = disk.metadata(&root).map(|root| root.ino());
+        let identity = identity(&*disk, &root);
         Ok(Self {
-            inode: AtomicU64::new(inode.map_err(|error| unavailable("look at", &root, error))?),
+            synced_root: Mutex::new(identity.map_err(|error| unavailable("look at", &root, error))?),
             locks: Locks::new(Arc::clone(&disk), &root.join(LOCKS)),
             disk,
             root,
@@ -150,8 +150,11 @@ impl CacheDir {
     }
 
     /// What a path below the cache directory holds now; `None` where there is no regular file.
-    pub fn stat(&self, path: &Path) -> Option<FoundFile> {
-        files::stat(&*self.disk, &self.root, path)
+    ///
+    /// # Errors
+    /// `Unavailable` where nobody can say.
+    pub fn stat(&self, path: &Path) -> Result<Option<FoundFile>> {
+        files::stat(&*self.disk, &self.root, path).map_err(|error| unavailable("look at", &self.root.join(path), error))
     }
 
     /// Visits every file below `blocks/`, in no order.
@@ -214,22 +217,28 @@ impl CacheDir {
     ///
     /// Also where it could only be read: the disk may be writable by now.
     pub(super) fn rejoin(&self) -> Result<()> {
-        let (mapped, path) = (self.generations.load(), self.root.join(GENERATIONS));
-        let is_current = mapped.is_current(&*self.disk, &path);
-        if is_current && mapped.is_writable() {
-            return Ok(());
-        }
-        match mapped.again(&*self.disk, &path) {
-            Ok(again) if !is_current || again.is_writable() => self.generations.store(again.into()),
-            Err(error) if !is_current => {
-                self.generations.store(mapped.lost().into());
-                // The next request tries again.
-                self.joined.store(i64::MIN, Ordering::Relaxed);
-                return Err(unavailable("map", &path, error));
+        let path = self.root.join(GENERATIONS);
+        loop {
+            let mapped = self.generations.load();
+            let is_current = mapped.is_current(&*self.disk, &path);
+            if is_current && mapped.is_writable() {
+                return Ok(());
             }
-            _ => {}
+            let again = match mapped.again(&*self.disk, &path) {
+                Ok(again) if !is_current || again.is_writable() => again,
+                Err(error) if !is_current => {
+                    self.generations.store(mapped.lost().into());
+                    // The next request tries again.
+                    self.joined.store(i64::MIN, Ordering::Relaxed);
+                    return Err(unavailable("map", &path, error));
+                }
+                _ => return Ok(()),
+            };
+            // Or another thread has mapped a still newer one meanwhile, which this one must not take the place of.
+            if Arc::ptr_eq(&self.generations.compare_and_swap(&mapped, again.into()), &mapped) {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// The same every so often, by the clock that says `now`; costs a comparison in between.
@@ -296,10 +305,11 @@ impl CacheDir {
             }
         }
         if !is_synced {
-            let inode = self.disk.metadata(&self.root)?.ino();
-            if self.inode.load(Ordering::Relaxed) != inode {
+            let identity = identity(&*self.disk, &self.root)?;
+            let synced_root = || self.synced_root.lock().unwrap_or_else(PoisonError::into_inner);
+            if *synced_root() != identity {
                 sync_above(&*self.disk, &self.root)?;
-                self.inode.store(inode, Ordering::Relaxed);
+                *synced_root() = identity;
             }
         }
         if let Some(known) = known {
@@ -308,13 +318,27 @@ impl CacheDir {
         Ok(())
     }
 
-    /// Puts a file in its place, in one step, and on the disk before this returns.
-    pub(super) fn publish_synced(&self, part: &Path, target: &Path, bytes: &[u8]) -> io::Result<()> {
+    /// Puts a file in its place where `goes`, which is asked last, says so; in one step, and on the disk before this returns.
+    /// Whether it went.
+    pub(super) fn publish_synced(
+        &self,
+        part: &Path,
+        target: &Path,
+        bytes: &[u8],
+        goes: impl FnOnce() -> io::Result<bool>,
+    ) -> io::Result<bool> {
         let disk = &*self.disk;
-        let written = files::write_part(disk, part, bytes, Publish::Durable)
-            .and_then(|()| self.rename(part, target))
-            .and_then(|made| self.sync_published(target, made));
-        if written.is_err() {
+        let written = files::write_part(disk, part, bytes, Publish::Durable).and_then(|()| {
+            if let Some(parent) = target.parent() {
+                files::take_links_away(disk, &self.root, parent)?;
+            }
+            if !goes()? {
+                return Ok(false);
+            }
+            let made = files::rename(disk, part, target)?;
+            self.sync_published(target, made).map(|()| true)
+        });
+        if !matches!(written, Ok(true)) {
             let _ = files::remove(disk, part);
         }
         written

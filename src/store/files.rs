@@ -116,8 +116,11 @@ pub fn remove(disk: &dyn Disk, path: &Path) -> io::Result<bool> {
 }
 
 /// What lies at `path` below `root`; `None` where there is no regular file.
-pub fn stat(disk: &dyn Disk, root: &Path, path: &Path) -> Option<FoundFile> {
-    found(path, &disk.metadata(&root.join(path)).ok()?)
+pub fn stat(disk: &dyn Disk, root: &Path, path: &Path) -> io::Result<Option<FoundFile>> {
+    match disk.metadata(&root.join(path)) {
+        Err(error) if is_absent(&error) => Ok(None),
+        metadata => metadata.map(|metadata| found(path, &metadata)),
+    }
 }
 
 fn found(path: &Path, metadata: &Metadata) -> Option<FoundFile> {

@@ -18,6 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const IMPATIENCE: Duration = Duration::from_millis(20);
 /// For how long nobody waits at all then, such as the other blocks of that request.
 const NOT_AGAIN_FOR: Duration = Duration::from_secs(1);
+/// Who waited less in vain has not learnt that the holder does not go on.
+const STUCK_AFTER: Duration = Duration::from_secs(1);
 /// Between two tries to take a lock. flock has no timeout, so this asks again and again; the longest pause stays far
 /// below what a compute takes.
 const COMPUTE_PAUSES: (Duration, Duration) = (Duration::from_micros(200), Duration::from_millis(10));
@@ -89,7 +91,7 @@ impl Locks {
         let mut stuck = lock(&self.stuck);
         if taken {
             stuck.remove(&what);
-        } else if !patience.is_zero() {
+        } else if patience >= STUCK_AFTER || (!patience.is_zero() && stuck.contains_key(&what)) {
             stuck.insert(what, Instant::now());
         }
     }
@@ -222,9 +224,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mine, other) = (locks(dir.path()), locks(dir.path()));
         let held = other.publish(7).unwrap();
-        let first = mine.publish_within(7, Duration::from_millis(50)).err().unwrap();
+        let first = mine.publish_within(7, STUCK_AFTER).err().unwrap();
         assert_eq!(first.kind(), io::ErrorKind::TimedOut);
-        assert!(first.to_string().contains("p007 was held by another process for 50ms"), "{first}");
+        assert!(first.to_string().contains("p007 was held by another process for 1s"), "{first}");
         let next = |mine: &Locks| mine.publish_in_passing(7).err().unwrap().to_string();
         assert!(next(&mine).contains("in vain a moment ago"), "{}", next(&mine));
         let before = Instant::now().checked_sub(NOT_AGAIN_FOR).unwrap();
@@ -244,6 +246,8 @@ mod tests {
         let (stripe, hour) = ((For::Computing, 7), Duration::from_secs(3600));
         assert_eq!(mine.patience(stripe, hour), hour);
         assert!(mine.compute(7, Duration::from_millis(50)).unwrap().is_none());
+        assert_eq!(mine.patience(stripe, hour), hour, "it may be well");
+        assert!(mine.compute(7, STUCK_AFTER).unwrap().is_none());
         assert_eq!(mine.patience(stripe, hour), Duration::ZERO);
         assert!(mine.compute(7, hour).unwrap().is_none());
         lock(&mine.stuck).insert(stripe, Instant::now().checked_sub(NOT_AGAIN_FOR).unwrap());

@@ -108,15 +108,28 @@ impl CacheDir {
             let part = self.part().map_err(failed)?;
             if let Some(file) = &held {
                 // Or somebody removed it, and others have begun a new one.
-                if !is_at(disk, file, &target).map_err(failed)? {
-                    continue;
+                let is_there = || is_at(disk, file, &target);
+                if self.publish_synced(&part, &target, &bytes, is_there).map_err(failed)? {
+                    return Ok(());
                 }
-                return self.publish_synced(&part, &target, &bytes).map_err(failed);
+                continue;
             }
             match self.begin_pushed(&part, &target, &bytes) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 begun => return begun.map_err(failed),
             }
+        }
+    }
+
+    /// Makes a day's file, of which somebody may have failed to sync the name, survive a crash of the machine if it is there.
+    ///
+    /// # Errors
+    /// `Unavailable` where its directories cannot be synced.
+    pub fn sync_pushed(&self, source: &SourceName, entity: Option<&EntityKey>, day: Timestamp) -> Result<()> {
+        let target = self.root.join(pushed_path(source, entity, day));
+        match self.sync_published(&target, true) {
+            Err(error) if !is_absent(&error) => Err(unavailable("sync", &target, error)),
+            _ => Ok(()),
         }
     }
 

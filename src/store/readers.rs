@@ -30,7 +30,7 @@ impl CacheDir {
             return self.sync_published(&target, false).map_err(failed);
         }
         let (what, part) = (what()?, self.part().map_err(failed)?);
-        self.publish_synced(&part, &target, &what).map_err(failed)
+        self.publish_synced(&part, &target, &what, || Ok(true)).map(drop).map_err(failed)
     }
 
     /// The views of which there is a note, of whichever source.

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::time::SystemTime;
 
 use super::directory::unavailable;
 use super::layout::{BLOCKS, GENERATIONS, LOCKS, PUSHED, QUARANTINE, TMP};
@@ -102,6 +103,15 @@ fn check_pieces(disk: &dyn Disk, directory: &Path, user: u32, deep: bool) -> Res
         return Err(Error::new(ErrorKind::Unavailable, format!("{} {wrong}", path.display())));
     }
     Ok(())
+}
+
+/// What tells a directory from one that was made anew in its place, perhaps with the same inode.
+pub(super) type Identity = (u64, u64, Option<SystemTime>);
+
+/// That of the directory itself, where a link leads to it.
+pub(super) fn identity(disk: &dyn Disk, root: &Path) -> io::Result<Identity> {
+    let metadata = disk.metadata(&std::fs::canonicalize(root)?)?;
+    Ok((metadata.dev(), metadata.ino(), metadata.created().ok()))
 }
 
 /// Makes the name of the directory survive a crash of the machine, with those above it, which may be new too: what is

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::manifest::{BlockFilter, BlockRow, Manifest, Record, Totals, ViewVersion};
 use crate::model::{BlockId, Fingerprint, TimeRange, Timestamp, ViewName};
 use crate::planted::{self, Bug};
-use crate::store::CacheDir;
+use crate::store::{CacheDir, FoundFile};
 
 /// How to clean.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -210,34 +210,22 @@ fn remove(
     if dir.is_computing(&id) {
         return Ok(false);
     }
-    // When it goes, and not when cleaning began: somebody may have listed the file since, to rebuild the manifest.
-    let record = || Record::Removed { block: block.block_ref(), at: manifest.now(), reason: reason.into() };
-    if dir.stat(block.file.as_ref()).is_none() {
-        // Somebody removed the file by hand. Its row must not make room at the cost of other blocks for ever.
-        journal(&[record()]);
-        return Ok(true);
+    let goes = |file: Option<&FoundFile>| {
+        // The manifest may be behind: the file itself says when it was published. Where somebody removed it by hand, its row
+        // must not make room at the cost of other blocks for ever.
+        file.is_none_or(|file| file.bytes == block.bytes && limits.now.since(file.modified) >= limits.min_age)
+    };
+    let mut tell = || {
+        // When it went, and not when cleaning began: somebody may have listed the file since, to rebuild the manifest.
+        journal(&[Record::Removed { block: block.block_ref(), at: manifest.now(), reason: reason.into() }]);
+    };
+    if planted::is(Bug::RemovalToldFirst) {
+        tell();
+        return dir.evict(&id, goes, || ());
     }
-    let mut told = false;
-    let removed = dir.evict(&id, |file| {
-        // The manifest may be behind: the file itself says when it was published.
-        let goes = file.bytes == block.bytes && limits.now.since(file.modified) >= limits.min_age;
-        if goes && !planted::is(Bug::JournalAfterRemoval) {
-            // Journal first, then unlink: a crash leaves a file without its row, never a row without its file.
-            journal(&[record()]);
-            told = true;
-        }
-        goes
-    });
-    if removed.is_err() && told {
-        // It is still there, and served.
-        let block = BlockRow { created: manifest.now(), ..block.clone() };
-        journal(&[Record::Published { block, stats: Vec::new() }]);
-    }
-    let removed = removed?;
-    if removed && planted::is(Bug::JournalAfterRemoval) {
-        journal(&[record()]);
-    }
-    Ok(removed)
+    // The file first: a crash in between leaves a row without a file, which the next cleaning finds by itself. The other way
+    // round it would leave a file that is served and that no limit counts, and so would a file that cannot be removed.
+    dir.evict(&id, goes, tell)
 }
 
 fn removal(block: &BlockRow, reason: Reason) -> Removal {

@@ -120,7 +120,9 @@ fn compare(
                     findings.push(Finding { kind: FindingKind::Differs, file: row.file, detail });
                 }
             }
-            None if row.created > began || bad.contains(&row.file) || dir.stat(row.file.as_ref()).is_some() => {}
+            None if row.created > began
+                || bad.contains(&row.file)
+                || !matches!(dir.stat(row.file.as_ref()), Ok(None)) => {}
             None => {
                 let detail = format!("{} {} {}", row.view, row.entity, row.start);
                 findings.push(Finding { kind: FindingKind::NoFile, file: row.file, detail });
@@ -129,7 +131,7 @@ fn compare(
     }
     for (name, (file, row)) in sound {
         let is_young = began.since(file.modified) < ON_ITS_WAY;
-        if !is_young && dir.stat(&file.path).is_some() {
+        if !is_young && matches!(dir.stat(&file.path), Ok(Some(_))) {
             let detail = format!("{} {} {}", row.view, row.entity, row.start);
             findings.push(Finding { kind: FindingKind::NotInManifest, file: name, detail });
         }

@@ -324,7 +324,8 @@ fn a_second_row_of_a_time_is_an_error_where_the_definition_says_so() {
         desk.refused(&rows(&[(600, 2.0)])),
         "source quotes: there is another row of 2024-03-08T10:00:00Z already: say which counts with on_duplicate"
     );
-    assert_eq!(desk.get("last", minutes(600, 601)).1, [1.0]);
+    desk.refused(&rows(&[(600, 2.0)]));
+    assert_eq!(desk.get("last", minutes(600, 601)), (Outcome::Hit, vec![1.0]), "what is refused costs no block");
 }
 
 #[test]
@@ -346,6 +347,7 @@ fn a_damaged_file_is_named_and_nothing_is_answered_from_it() {
     );
     let refused = desk.refused(&rows(&[(601, 1.0)]));
     assert!(refused.contains("is damaged"), "{refused}");
+    desk.refused(&rows(&[(601, 1.0)]));
     assert_eq!(desk.get("last", minutes(600, 601)), (Outcome::Hit, vec![1.0]), "what was computed before stays");
 }
 

@@ -39,6 +39,8 @@ struct State {
     /// How many calls have failed since that was planned, and in all.
     failed_as_planned: u64,
     failed: u64,
+    /// What somebody does before the how manieth call from now on.
+    interruption: Option<(u64, Meanwhile)>,
     /// Where files are kept that may come back.
     attic: tempfile::TempDir,
     put_away: u64,
@@ -48,6 +50,15 @@ struct State {
     synced: BTreeMap<u64, Vec<u8>>,
     /// Inodes of which a sync has failed: Linux forgets what it could not write, and the next sync says that all is well.
     given_up: BTreeSet<u64>,
+}
+
+/// What somebody else does.
+struct Meanwhile(Box<dyn FnOnce() + Send>);
+
+impl std::fmt::Debug for Meanwhile {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Meanwhile")
+    }
 }
 
 /// What happened to a name.
@@ -107,6 +118,16 @@ impl State {
         Some(fault)
     }
 
+    /// Counts a call, and gives out what somebody does before it.
+    fn interrupted(&mut self) -> Option<Meanwhile> {
+        let (calls, _) = self.interruption.as_mut()?;
+        if *calls > 0 {
+            *calls -= 1;
+            return None;
+        }
+        self.interruption.take().map(|(_, meanwhile)| meanwhile)
+    }
+
     /// What was done to the names in a directory is on the disk from now on.
     fn synced_directory(&mut self, path: &Path) {
         // What was done in another directory, which had the path before, is that one's.
@@ -151,6 +172,7 @@ impl Faulty {
             plan: None,
             failed_as_planned: 0,
             failed: 0,
+            interruption: None,
             attic: tempfile::tempdir_in(beside).unwrap(),
             put_away: 0,
             changes: Vec::new(),
@@ -170,6 +192,20 @@ impl Faulty {
     /// Lets the call after so many others fail.
     pub fn fail(&self, after: u64, fault: Fault) {
         self.with(|state| (state.plan, state.failed_as_planned) = (Some((after, fault)), 0));
+    }
+
+    /// Has somebody do something before the call after so many others.
+    pub fn interrupt(&self, after: u64, meanwhile: impl FnOnce() + Send + 'static) {
+        self.with(|state| state.interruption = Some((after, Meanwhile(Box::new(meanwhile)))));
+    }
+
+    /// Begins a call: how it fails, if it does, and whether it is the first that does.
+    fn next(&self) -> (Option<Fault>, bool) {
+        // Without holding the state, for somebody who goes through the same file system.
+        if let Some(meanwhile) = self.with(State::interrupted) {
+            meanwhile.0();
+        }
+        self.with(|state| (state.next(), state.failed_as_planned == 1))
     }
 
     /// Lets no more calls fail.
@@ -220,7 +256,7 @@ impl Faulty {
     }
 
     fn before(&self) -> io::Result<()> {
-        match self.with(State::next) {
+        match self.next().0 {
             None => Ok(()),
             Some(_) => Err(Errno::IO.into()),
         }
@@ -285,7 +321,7 @@ impl Disk for Faulty {
     }
 
     fn write(&self, file: &File, path: &Path, bytes: &[u8]) -> io::Result<usize> {
-        let (fault, is_first) = self.with(|state| (state.next(), state.failed_as_planned == 1));
+        let (fault, is_first) = self.next();
         self.with(|state| state.about_to_change(file))?;
         let half = &bytes[..bytes.len() / 2];
         match fault {

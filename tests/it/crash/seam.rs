@@ -1,10 +1,12 @@
 //! Faults through the seam that Larder has for the file system, in this process: each call of each operation fails, or is
 //! the last one before the machine dies.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use larder::config::Durability;
-use larder::model::BlockId;
+use larder::model::{BlockId, SourceName};
 use larder::registry::{DefinitionFile, Registry};
 use larder::store::{CacheDir, Publish};
 use larder::{ErrorKind, FeatureStore, Span, Timestamp};
@@ -150,6 +152,8 @@ fn rows_of_a_push_that_failed_are_in_no_block_where_a_power_cut_took_them() {
         let _ = desk.try_to_push(Rows::Own);
         let failed = faulty.failed() > 0;
         faulty.heal();
+        // Somebody else may find its note, and finish what it says.
+        drop(Desk::try_open(&cache, &world, 0, settings.clone(), Some(faulty.clone())).unwrap());
         // Whoever asks meanwhile has a block with what is there, and it is on the disk.
         desk.check_pushed();
         drop(desk);
@@ -204,7 +208,7 @@ fn a_block_is_durable_although_another_process_made_its_directory_and_could_not_
     assert!(publish(&one, b"first").unwrap().is_some());
     // The first call whose failure leaves a block that was not synced, and that is told.
     let failed = (0..100).find(|at| {
-        other.evict(&block, |_| true).unwrap();
+        other.evict(&block, |_| true, || ()).unwrap();
         faulty.fail(*at, Fault::Once);
         let published = publish(&other, b"second");
         faulty.heal();
@@ -305,6 +309,43 @@ fn applied_definitions_are_there_once_that_was_said_and_whole_before() {
     }
     println!("applying: failed at {points} calls, then the power cut");
     assert!(points > 20);
+}
+
+#[test]
+fn only_in_the_last_moment_of_a_push_somebody_who_removes_the_file_costs_rows_of_others() {
+    let day = time("2024-03-01");
+    let source = SourceName::new("ticks").unwrap();
+    let add = move |dir: &CacheDir, text: &str| {
+        dir.amend_pushed(&source, Some(&symbol("EURUSD")), day, |_, before| {
+            Ok(Some([&before.unwrap_or_default(), text.as_bytes()].concat()))
+        })
+        .unwrap();
+    };
+    let mut lost = Vec::new();
+    for at in 0.. {
+        let desk = tempfile::tempdir().unwrap();
+        let (faulty, cache) = (Faulty::new(desk.path()), desk.path().join("cache"));
+        let dir = CacheDir::open_on(faulty.as_disk(), &cache, Publish::Fast, "mine").unwrap();
+        add(&dir, "gone ");
+        let file = files(&cache.join("pushed")).remove(0);
+        let other = CacheDir::open(&cache, Publish::Fast, "theirs").unwrap();
+        let (done, add_theirs, removed) = (Arc::new(AtomicBool::new(false)), add.clone(), file.clone());
+        let interrupted = Arc::clone(&done);
+        faulty.interrupt(at, move || {
+            std::fs::remove_file(&removed).unwrap();
+            add_theirs(&other, "theirs ");
+            interrupted.store(true, Ordering::Relaxed);
+        });
+        add(&dir, "mine ");
+        if !done.load(Ordering::Relaxed) {
+            assert!(at > 8, "it makes {at} calls");
+            break;
+        }
+        if !std::fs::read_to_string(&file).unwrap().contains("theirs ") {
+            lost.push(at);
+        }
+    }
+    assert_eq!(lost.len(), 1, "not only before the rename, but at calls {lost:?}");
 }
 
 #[test]

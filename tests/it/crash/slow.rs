@@ -17,6 +17,9 @@ const SLOW: [(&str, u32); 4] = [
     ("openat", 50_000),
 ];
 
+/// In which each of the others has made its 20 requests.
+const GO_ON: Duration = Duration::from_secs(120);
+
 #[test]
 fn a_process_with_a_slow_disk_is_right_and_the_others_go_on() {
     let Some(strace) = tool("strace") else { return };
@@ -33,7 +36,7 @@ fn a_process_with_a_slow_disk_is_right_and_the_others_go_on() {
         let before = asked(&fleet);
         let slow = Strace::attach(&strace, fleet.process(0), calls, &format!("delay_enter={delay}"));
         let delayed = || slow.so_far().matches("(DELAYED)").count();
-        let (mut made, deadline) = (Vec::new(), Instant::now() + Duration::from_secs(600));
+        let (mut made, begun) = (Vec::new(), Instant::now());
         for round in 0.. {
             fleet.wait_for_requests(60);
             fleet.check_that_all_live();
@@ -42,7 +45,8 @@ fn a_process_with_a_slow_disk_is_right_and_the_others_go_on() {
             if round >= times(1, 100) && delayed() > 0 && made.iter().skip(1).all(|made| *made >= 20) {
                 break;
             }
-            assert!(Instant::now() < deadline, "{made:?} requests, {} of {calls} slower", delayed());
+            // Behind one that holds them up, each would take up to the 30 s that it waits for a compute.
+            assert!(begun.elapsed() < GO_ON, "{made:?} requests, {} of {calls} slower", delayed());
         }
         told.push(format!("{made:?} with {} of {calls} {} ms slower", delayed(), delay / 1000));
     }
