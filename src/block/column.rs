@@ -295,3 +295,27 @@ fn byte_arrays(page: &[u8], wanted: usize, offsets: &mut Vec<i32>, data: &mut Ve
     }
     page.is_empty().then_some(())
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::DataType;
+
+    use super::*;
+
+    #[test]
+    fn a_column_that_may_have_no_nulls_has_neither_nulls_nor_levels() {
+        let page = |nulls| DataPage {
+            rows: 8,
+            nulls,
+            encoding: Encoding::PLAIN,
+            is_compressed: false,
+            levels: 0,
+            bytes: Bytes::new(),
+        };
+        let (field, mut budget) = (Field::new("x", DataType::Int64, false), Budget::new());
+        let mut reader = Reader::new(&field, Layout::of(field.data_type()).unwrap(), 8, &mut budget);
+        reader.levels(&[], &page(0)).unwrap();
+        assert_eq!(reader.levels(&[], &page(1)), Err("it has nulls and may not"));
+        assert_eq!(reader.levels(&[8 << 1, 1], &page(0)), Err("it has nulls and may not"));
+    }
+}

@@ -224,6 +224,16 @@ mod tests {
     }
 
     #[test]
+    fn a_last_run_may_say_that_it_has_groups_that_are_not_there() {
+        // Two groups of the three that it says, and a byte of the third.
+        let bytes = [(3 << 1) | 1, 0b1000_1000, 0b1100_0110, 0b1111_1010, 0b1000_1000, 0b1100_0110, 0b1111_1010, 0];
+        let mut out = Vec::new();
+        read(&bytes, 3, 16, &mut out).expect("two groups");
+        assert_eq!(out, [0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7]);
+        assert_eq!(read(&bytes, 3, 17, &mut Vec::new()), None, "and no more");
+    }
+
+    #[test]
     fn a_run_longer_than_the_page_gives_no_more_than_was_asked() {
         let mut out = Vec::new();
         let mut bytes = Vec::new();

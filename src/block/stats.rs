@@ -171,7 +171,10 @@ fn quantile(values: &mut [f64], quarters: usize) -> Option<f64> {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{BooleanArray, Decimal128Array, Float64Array, Int8Array, StringArray};
+    use arrow::array::{
+        BooleanArray, Decimal128Array, Float32Array, Float64Array, Int8Array, Int16Array, Int32Array, Int64Array,
+        StringArray, UInt8Array, UInt16Array, UInt32Array, UInt64Array,
+    };
     use proptest::prelude::*;
 
     use super::*;
@@ -229,7 +232,13 @@ mod tests {
     #[test]
     fn booleans_integers_and_decimals_are_numbers_and_text_is_not() {
         assert_eq!(stats(BooleanArray::from(vec![true, false, true, true])).mean, Some(0.75));
-        assert_eq!(stats(Int8Array::from(vec![-3, 5])).mean, Some(1.0));
+        macro_rules! integers {
+            ($($array:ty)*) => {
+                $(assert_eq!(stats(<$array>::from(vec![3, 5])).mean, Some(4.0), stringify!($array));)*
+            };
+        }
+        integers!(Int8Array Int16Array Int32Array Int64Array UInt8Array UInt16Array UInt32Array UInt64Array);
+        assert_eq!(stats(Float32Array::from(vec![0.5, 1.0])).mean, Some(0.75));
         let decimal = Decimal128Array::from(vec![125, 375]).with_precision_and_scale(9, 2);
         assert_eq!(stats(decimal.expect("three digits fit nine")).mean, Some(2.5));
         let text = stats(StringArray::from(vec![Some("a"), None]));

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Decimal128Array, Float64Array, RecordBatch, StringArray};
 use arrow::compute::concat_batches;
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
@@ -19,6 +19,14 @@ fn assert_round_trip(batch: &RecordBatch) {
     let decoded = decode(file.clone(), &batch.schema()).unwrap();
     assert_eq!(decoded.description, description());
     assert_same_bits(&decoded.batch, batch);
+    for column in decoded.batch.columns() {
+        assert_eq!(column.nulls().is_some(), column.null_count() > 0, "a mask that masks nothing");
+    }
+    let metadata = ParquetMetaDataReader::new().parse_and_finish(&file).unwrap();
+    for group in metadata.row_groups() {
+        let values = group.columns().iter().map(ColumnChunkMetaData::num_values);
+        assert!(values.clone().all(|values| values == group.num_rows()), "{:?} values", values.collect::<Vec<_>>());
+    }
     let reader = ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap();
     let batches = reader.collect::<Result<Vec<_>, _>>().unwrap();
     assert_same_bits(&concat_batches(&batch.schema(), &batches).unwrap(), batch);
@@ -104,15 +112,20 @@ fn more_rows_than_a_page_or_a_row_group_hold_come_back() {
     let levels = (0..rows).map(|row| null(row).map_or(Some(f64::from(row % 100)), |()| None));
     let smooth = (0..rows).map(|row| Some(f64::from(row).sqrt()));
     let text = (0..rows).map(|row| null(row).is_none().then(|| row.to_string()));
+    let price = DataType::Decimal128(20, 2);
     let schema = Schema::new(vec![
         Field::new("levels", DataType::Float64, true),
         Field::new("smooth", DataType::Float64, true),
         Field::new("text", DataType::Utf8, true),
+        Field::new("flag", DataType::Boolean, false),
+        Field::new("price", DataType::Decimal128(20, 2), false),
     ]);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(levels.collect::<Float64Array>()),
         Arc::new(smooth.collect::<Float64Array>()),
         Arc::new(text.collect::<StringArray>()),
+        Arc::new((0..rows).map(|row| Some(row % 7 == 0)).collect::<BooleanArray>()),
+        Arc::new((0..rows).map(|row| Some(i128::from(row) << 40)).collect::<Decimal128Array>().with_data_type(price)),
     ];
     assert_round_trip(&RecordBatch::try_new(schema.into(), columns).unwrap());
 }
@@ -129,6 +142,17 @@ fn a_description_comes_back_in_order_with_repeated_and_empty_values() {
 #[test]
 fn the_same_batch_is_always_the_same_bytes() {
     assert_eq!(encoded(&small()), encoded(&small()));
+}
+
+#[test]
+fn what_takes_more_memory_than_a_block_may_is_refused_and_not_written() {
+    // One array of 8 MB, as often as makes a gigabyte.
+    let column: ArrayRef = Arc::new(Float64Array::from(vec![1.0; 1 << 20]));
+    let columns = (0..129).map(|at| (format!("feature_{at}"), Arc::clone(&column)));
+    let error = encode(&RecordBatch::try_from_iter(columns).unwrap(), &description(), 3).unwrap_err();
+    let said = error.to_string();
+    assert!(said.contains("size of the decoded block in bytes"), "{said}");
+    assert!(said.contains("1082130432") && said.contains("1073741824"), "{said}");
 }
 
 #[test]
