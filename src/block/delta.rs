@@ -137,6 +137,16 @@ mod tests {
     }
 
     #[test]
+    fn the_size_is_what_writing_takes_without_the_header() {
+        // Two blocks, whose least delta takes two bytes.
+        let values: Vec<_> = (0..257u64).map(|at| at * 100 + at * 37 % 50).collect();
+        let mut out = Vec::new();
+        write(&values, &mut out);
+        let header = 2 + 1 + 2 + 1;
+        assert_eq!(size(&values), out.len() - header);
+    }
+
+    #[test]
     fn widths_over_64_bits_and_counts_that_differ_are_refused() {
         let values: Vec<_> = (0..40u64).map(|at| at * at).collect();
         let mut bytes = Vec::new();

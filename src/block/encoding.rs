@@ -206,6 +206,18 @@ mod tests {
     }
 
     #[test]
+    fn a_dictionary_has_as_many_entries_as_fit_and_no_more() {
+        for budget in (7_000..20_000).step_by(250) {
+            let most = most_entries(4_000, 8, budget);
+            let of_levels = |levels: usize| {
+                let values: Vec<_> = noise(levels as u64).into_iter().cycle().take(4_000).collect();
+                Dictionary::build(&values, budget).map(|dictionary| dictionary.entries.len())
+            };
+            assert_eq!((of_levels(most), of_levels(most + 1)), (Some(most), None), "in {budget} bytes");
+        }
+    }
+
+    #[test]
     fn an_even_clock_is_written_as_deltas() {
         let clock: Vec<_> = (0..1440).map(|row| row * 60_000_000_000).collect();
         assert_eq!(for_integers(&clock), Coding::Delta);
