@@ -73,8 +73,8 @@ impl CacheDir {
         self.generations.load().now(slots)
     }
 
-    pub fn stat(&self, path: &Path) -> Option<FoundFile> {
-        files::stat(&self.disk, &self.root, path)
+    pub fn stat(&self, path: &Path) -> Result<Option<FoundFile>> {
+        Ok(files::stat(&self.disk, &self.root, path))
     }
 
     pub(super) fn rejoin(&self) -> Result<()> {
